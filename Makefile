@@ -1,0 +1,69 @@
+# BitTrade's verbs. Needs Python 3.11 or newer and make; everything else goes into .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CODE   := bittrade dev config.py worker.py wsgi.py
+
+# Tests that speak with the real JavaScript client need its package; without npm they are skipped, aloud.
+NODE_LOCK  := $(wildcard tests/e2e/package-lock.json)
+NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_modules/.installed)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format-check lint types imports format lock clean
+
+help:  ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with everything that is pinned (instant when nothing changed)
+
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BitTrade needs Python 3.11 or newer, not " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing what requirements-dev.txt pins into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+tests/e2e/node_modules/.installed: $(NODE_LOCK)
+	@echo "Installing what tests/e2e/package-lock.json pins ..."
+	@cd tests/e2e && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+run: $(STAMP)  ## Run the whole server here: web, worker, scheduler, and what they need (Ctrl-C ends it)
+	@exec $(BIN)/python -m dev.run
+
+test: $(STAMP) $(NODE_STAMP)  ## Run all tests; make test ARGS="-k trade -x" passes arguments on
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: format-check lint types imports test  ## What CI runs: format, lint, types, import contracts, tests
+
+format-check: $(STAMP)  ## Is everything formatted?
+	@$(BIN)/ruff format --check .
+
+lint: $(STAMP)  ## Look for mistakes
+	@$(BIN)/ruff check .
+
+types: $(STAMP)  ## Check the types
+	@$(BIN)/mypy $(CODE)
+
+imports: $(STAMP)  ## Check the architecture's arrows
+	@$(BIN)/lint-imports
+
+format: $(STAMP)  ## Format, and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# Options of the machine's pip (its index, its folders) stay out of what is committed.
+lock: $(STAMP)  ## Compile requirements*.txt anew from requirements*.in, with the newest versions allowed
+	@for name in requirements requirements-dev; do \
+		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
+			--strip-extras --no-emit-options --output-file $$name.txt $$name.in || exit 1; \
+	done
+
+clean:  ## Remove .venv and caches; instance/, the data of make run, stays
+	@rm -rf $(VENV) tests/e2e/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""What every request passes through: an id, its origin for the audit log, a bounded and strict body, safe headers."""
+
+import json
+import uuid
+from typing import Any
+
+import orjson
+from flask import Flask, Response, current_app, g, request
+from flask.json.provider import JSONProvider
+
+from bittrade.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
+from bittrade.services import audit
+from bittrade.services.audit import Origin
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_DEPTH = 16
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def init_app(app: Flask) -> None:
+    app.json = StrictJson(app)
+    # One byte more, so that it is us who say that it is too large.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+class StrictJson(JSONProvider):
+    """orjson writes; the standard library reads, because it alone can refuse duplicate keys and NaN."""
+
+    def dumps(self, obj: Any, **_kwargs: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        body = orjson.dumps(self._prepare_response_obj(args, kwargs))
+        return self._app.response_class(body, mimetype="application/json")  # type: ignore[arg-type]
+
+    def loads(self, s: str | bytes, **_kwargs: Any) -> Any:
+        """Raises ValueError with a reason that may be shown."""
+        text = s.decode("utf-8") if isinstance(s, bytes) else s
+        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        _check_depth(value)
+        return value
+
+
+def read_object() -> dict[str, Any]:
+    """The request's body: a JSON object. Raises InvalidJson, UnsupportedMediaType or BodyTooLarge."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise BodyTooLarge()
+    raw = request.get_data(cache=True)
+    if not request.is_json:
+        raise UnsupportedMediaType()
+    try:
+        value = current_app.json.loads(raw)
+    except UnicodeDecodeError as error:
+        raise InvalidJson("The body is not UTF-8") from error
+    except RecursionError as error:
+        raise InvalidJson("The body is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidJson(_reason(error)) from error
+    if not isinstance(value, dict):
+        raise InvalidJson("The body must be a JSON object")
+    return value
+
+
+def _reason(error: ValueError) -> str:
+    return str(error) if isinstance(error, _Refused) else InvalidJson.message
+
+
+class _Refused(ValueError):
+    """JSON that we do not take, though a parser would; its text may be shown."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _Refused("The body has a key twice")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _Refused(f"{name} is not JSON")
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH + 1:
+            raise _Refused("The body is nested too deeply")
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+
+
+def _begin() -> None:
+    g.request_id = uuid.uuid4().hex
+    audit.origin.set(Origin(address=request.remote_addr, request_id=g.request_id))
+
+
+def _finish(response: Response) -> Response:
+    for name, value in SAFE_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    return response

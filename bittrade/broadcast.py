@@ -1,0 +1,102 @@
+"""One function per outgoing event. A lost broadcast is a log line: the snapshot at `authenticate` repairs it.
+
+Events go through the Redis message queue, so that every web process delivers to its own sockets. A gevent process
+hands them to one greenlet, in order: publishing never holds up a request. Elsewhere (jobs, commands, tests) they go
+out at once.
+"""
+
+import json
+import logging
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app
+
+from bittrade import wire
+from bittrade.extensions import is_gevent, socketio
+
+log = logging.getLogger(__name__)
+_MAX_WAITING = 10_000
+
+
+def user_room(user_id: int) -> str:
+    """The room of all of a user's sockets; its name never comes from a client."""
+    return f"user:{user_id}"
+
+
+def price_changed(payload: dict[str, Any]) -> None:
+    """`btc_price_update` to everyone; `payload` is `services.market.find_price_event()`."""
+    _send("btc_price_update", lambda: payload)
+
+
+def balance_changed(user_id: int, balance: dict[str, Any]) -> None:
+    """`user_balance_update` to the user: the seven fields and `seq`."""
+    _send("user_balance_update", lambda: stamped(balance), to=user_room(user_id))
+
+
+def transactions_changed(user_id: int, load: Callable[[], list[dict[str, Any]]]) -> None:
+    """`user_transaction_update` to the user: the latest 15. `load` is called when the event goes out."""
+    _send("user_transaction_update", lambda: transaction_update(load()), to=user_room(user_id))
+
+
+def transaction_update(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The payload for a user's latest transactions; its `seq` is the newest one's."""
+    return stamped({"transactions": rows, "seq": max((row["seq"] for row in rows), default=0)})
+
+
+def stamped(payload: dict[str, Any]) -> dict[str, Any]:
+    return {**payload, "timestamp": wire.timestamp(wire.now())}
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    app: Flask
+    name: str
+    make_payload: Callable[[], dict[str, Any]]
+    to: str | None
+
+    def publish(self) -> None:
+        """Send it. After a commit nothing may fail the request any more, so every error ends here, in the log."""
+        try:
+            with self.app.app_context():
+                payload = self.make_payload()
+                json.dumps(
+                    payload, allow_nan=False
+                )  # the library would drop what it can't encode without a word
+                socketio.emit(self.name, payload, to=self.to)
+        except Exception:
+            log.exception("could not broadcast %s", self.name)
+
+
+class _Outbox:
+    """Events waiting to be published, in order, by one greenlet of this process."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[_Event] = queue.Queue(_MAX_WAITING)
+        self._is_started = False
+
+    def put(self, event: _Event) -> None:
+        if not self._is_started:
+            self._is_started = True
+            socketio.start_background_task(self._publish_forever)
+        try:
+            self._waiting.put_nowait(event)
+        except queue.Full:
+            log.error("dropped %s: %d events are waiting to be published", event.name, _MAX_WAITING)
+
+    def _publish_forever(self) -> None:
+        while True:
+            self._waiting.get().publish()
+
+
+_outbox = _Outbox()
+
+
+def _send(name: str, make_payload: Callable[[], dict[str, Any]], to: str | None = None) -> None:
+    event = _Event(current_app._get_current_object(), name, make_payload, to)  # type: ignore[attr-defined]
+    if is_gevent():
+        _outbox.put(event)
+    else:
+        event.publish()

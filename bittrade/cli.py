@@ -1,0 +1,184 @@
+"""What operators type: `flask --app wsgi …`. Every change is written to the audit log as theirs."""
+
+import getpass
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+from bittrade.domain.pricing import TIMEFRAMES
+from bittrade.errors import BitTradeError
+from bittrade.services import audit, auth, corrections, funds, halt, ledger, market, settings
+from bittrade.services.audit import Origin
+from bittrade.services.funds import Funds
+
+user_group = AppGroup("user", help="Accounts.")
+balance_group = AppGroup("balance", help="Deposits and withdrawals.")
+settings_group = AppGroup("settings", help="Values that change while the servers run.")
+market_group = AppGroup("market", help="Market data.")
+ledger_group = AppGroup("ledger", help="The books.")
+trading_group = AppGroup("trading", help="Halt and resume trading.")
+transaction_group = AppGroup("transaction", help="Corrections.")
+GROUPS = (
+    user_group,
+    balance_group,
+    settings_group,
+    market_group,
+    ledger_group,
+    trading_group,
+    transaction_group,
+)
+
+
+def init_cli(app: Flask) -> None:
+    for group in GROUPS:
+        app.cli.add_command(group)
+
+
+def operation(command: Callable[..., None]) -> Callable[..., None]:
+    """Run a command as its operator, and turn our errors into one line and exit status 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        audit.origin.set(Origin(actor=f"operator {getpass.getuser()}"))
+        try:
+            command(*args, **kwargs)
+        except BitTradeError as error:
+            raise click.ClickException(error.message) from error
+
+    return run
+
+
+@user_group.command("create")
+@click.argument("email")
+@click.option("--name", required=True)
+@click.option(
+    "--password", prompt=True, hide_input=True, envvar="BITTRADE_NEW_PASSWORD", help="asked for if not given"
+)
+@operation
+def create_user(email: str, name: str, password: str) -> None:
+    """Open an account."""
+    user = auth.create_user(email=email, password=password, name=name)
+    click.echo(f"user {user['id']} {user['email']}")
+
+
+@user_group.command("list")
+@operation
+def list_users() -> None:
+    """List accounts."""
+    for user in auth.list_users():
+        click.echo(
+            f"{user['id']}\t{user['email']}\t{user['name']}\t{'disabled' if user['disabled'] else 'active'}"
+        )
+
+
+@user_group.command("disable")
+@click.argument("email")
+@operation
+def disable_user(email: str) -> None:
+    """Shut an account and end its tokens."""
+    click.echo(f"user {auth.disable_user(email)} disabled")
+
+
+def amounts(command: Callable[..., None]) -> Callable[..., None]:
+    with_btc = click.option("--btc", "satoshis", type=int, default=0, help="satoshis")(command)
+    return click.option("--inr", type=int, default=0, help="whole rupees")(with_btc)
+
+
+@balance_group.command("deposit")
+@click.argument("email")
+@amounts
+@operation
+def deposit(email: str, inr: int, satoshis: int) -> None:
+    """Credit a user."""
+    _print_balance(funds.deposit(auth.get_user_id(email), Funds(inr, satoshis)))
+
+
+@balance_group.command("withdraw")
+@click.argument("email")
+@amounts
+@operation
+def withdraw(email: str, inr: int, satoshis: int) -> None:
+    """Debit a user."""
+    _print_balance(funds.withdraw(auth.get_user_id(email), Funds(inr, satoshis)))
+
+
+def _print_balance(balance: dict[str, int]) -> None:
+    click.echo(" ".join(f"{name}={value}" for name, value in balance.items()))
+
+
+@settings_group.command("list")
+@operation
+def list_settings() -> None:
+    """Show every setting."""
+    _print_settings(settings.list_settings())
+
+
+@settings_group.command("set")
+@click.argument("key")
+@click.argument("value")
+@operation
+def set_setting(key: str, value: str) -> None:
+    """Change a setting; connected clients get the new rates at once."""
+    _print_settings(settings.set_setting(key, value))
+    market.publish_rates()
+
+
+def _print_settings(values: dict[str, str]) -> None:
+    for key, value in sorted(values.items()):
+        click.echo(f"{key} {value}")
+
+
+@market_group.command("fetch")
+@operation
+def fetch() -> None:
+    """Fetch the price, the sentiment and all charts now."""
+    market.update_price()
+    market.update_sentiment()
+    for timeframe in TIMEFRAMES:
+        market.update_chart(timeframe)
+    click.echo(f"fetched the price, the sentiment and {len(TIMEFRAMES)} charts")
+
+
+@ledger_group.command("verify")
+@operation
+def verify() -> None:
+    """Prove that every asset sums to zero and every balance follows from its legs; exit status 1 where not."""
+    proof = ledger.verify()
+    for fault in proof.faults:
+        click.echo(fault, err=True)
+    click.echo(f"{proof.transactions} transactions, {proof.legs} legs, {proof.balances} balances")
+    if proof.faults:
+        raise click.ClickException(f"{len(proof.faults)} faults")
+    click.echo("the books are right")
+
+
+@trading_group.command("halt")
+@click.option("--why", required=True)
+@operation
+def halt_trading(why: str) -> None:
+    """Refuse every trade, on every process, until resumed."""
+    halt.halt_trading(why)
+    click.echo("trading is halted")
+
+
+@trading_group.command("resume")
+@click.option("--why", required=True)
+@operation
+def resume_trading(why: str) -> None:
+    """Trade again."""
+    halt.resume_trading(why)
+    click.echo("trading goes on")
+
+
+@transaction_group.command("reverse")
+@click.argument("transaction_id", type=int)
+@click.option("--why", required=True)
+@operation
+def reverse_transaction(transaction_id: int, why: str) -> None:
+    """Post the opposite of a transaction."""
+    posted = corrections.reverse_transaction(transaction_id, why=why)
+    click.echo(f"transaction {posted.transaction_id} reverses {transaction_id}")

@@ -1,0 +1,1 @@
+"""BitTrade's rules: pure functions and values. No clock, no configuration, no framework."""

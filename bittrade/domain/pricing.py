@@ -1,0 +1,117 @@
+"""Prices: what a source says, and the rates that BitTrade makes of it.
+
+USD prices are whole cents, rates whole rupees for one bitcoin, percentages basis points (1 bps = 0.01 %).
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+from bittrade.domain.money import divide_half_up
+from bittrade.errors import InvalidInput
+
+TIMEFRAMES = {"1d": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}  # name → days
+MULTIPLIER_SCALE = 10_000  # multipliers have four decimal places
+MAX_MULTIPLIER = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PriceQuote:
+    """One provider's answer, already validated."""
+
+    btc_usd_cents: int  # > 0
+    as_of: datetime  # aware, UTC: when the source says that the price was true
+    source: str
+    market_cap_usd: int | None = None
+    volume_24h_usd: int | None = None
+    high_24h_usd_cents: int | None = None
+    ath_usd_cents: int | None = None
+    ath_date: date | None = None
+    ath_change_bps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentimentReading:
+    """The Fear & Greed index of one day."""
+
+    value: int  # 0 to 100
+    classification: str
+    data_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class ChartPoint:
+    at: datetime  # aware, UTC
+    usd_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSeries:
+    timeframe: str  # a key of TIMEFRAMES
+    points: tuple[ChartPoint, ...]  # at least one, oldest first
+
+    @property
+    def change_bps(self) -> int | None:
+        """First to last point; None where the first is zero."""
+        first, last = self.points[0].usd_cents, self.points[-1].usd_cents
+        return divide_half_up((last - first) * 10_000, first) if first else None
+
+
+@dataclass(frozen=True, slots=True)
+class Multipliers:
+    """USD → INR factors, each in units of 1 / MULTIPLIER_SCALE."""
+
+    buy: int
+    sell: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sell <= self.buy:
+            raise InvalidInput(
+                "The buy multiplier must not be below the sell multiplier, and both must be positive"
+            )
+
+    @classmethod
+    def parse(cls, *, buy: str, sell: str) -> "Multipliers":
+        return cls(buy=parse_multiplier(buy), sell=parse_multiplier(sell))
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Rupees for one bitcoin: what a buyer pays and what a seller gets."""
+
+    buy_inr: int
+    sell_inr: int
+
+
+def parse_multiplier(text: str) -> int:
+    """'91' or '91.25' → 910000 or 912500. Raises InvalidInput beyond four places or MAX_MULTIPLIER."""
+    whole, _, fraction = text.partition(".")
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= 5 and len(fraction) <= 4):
+        raise InvalidInput(f"Not a multiplier: {text[:20]!r}")
+    if fraction and not (fraction.isascii() and fraction.isdigit()):
+        raise InvalidInput(f"Not a multiplier: {text[:20]!r}")
+    scaled = int(whole) * MULTIPLIER_SCALE + int((fraction or "0").ljust(4, "0"))
+    if not 0 < scaled <= MAX_MULTIPLIER * MULTIPLIER_SCALE:
+        raise InvalidInput(f"A multiplier is above 0 and at most {MAX_MULTIPLIER}")
+    return scaled
+
+
+def cents(value: Decimal) -> int:
+    """USD → whole cents, halves up. Raises InvalidInput for a value that is not finite."""
+    if not value.is_finite():
+        raise InvalidInput("A price must be a finite number")
+    return int((value * 100).to_integral_value(ROUND_HALF_UP))
+
+
+def rates_for(btc_usd_cents: int, multipliers: Multipliers) -> Rates:
+    """`rate = round_half_up(btc_usd_price × multiplier)`, in whole rupees."""
+    scale = 100 * MULTIPLIER_SCALE
+    return Rates(
+        buy_inr=divide_half_up(btc_usd_cents * multipliers.buy, scale),
+        sell_inr=divide_half_up(btc_usd_cents * multipliers.sell, scale),
+    )
+
+
+def age_ms(as_of: datetime, now: datetime) -> int:
+    """Milliseconds since the price was true; never negative, also when clocks disagree."""
+    return max(0, (now - as_of) // timedelta(milliseconds=1))

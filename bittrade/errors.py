@@ -1,0 +1,272 @@
+"""What can go wrong in BitTrade, named for the fact.
+
+Each error carries a stable `code` (machines switch on it), a `message` (people read it) and `facts` (extra keys of
+the answer). This module knows nothing of HTTP; `api/errors.py` decides the status.
+"""
+
+from typing import Any
+
+
+class BitTradeError(Exception):
+    """Base of every error that BitTrade raises on purpose."""
+
+    code = "error"
+    message = "Something went wrong!"
+
+    def __init__(self, message: str | None = None, **facts: Any) -> None:
+        self.message = message or self.message
+        self.facts = facts
+        super().__init__(self.message)
+
+
+# --- what a client sent -------------------------------------------------------------------------------------------
+
+
+class InvalidInput(BitTradeError):
+    """A value that is not of the stated form or range; `facts["field"]` names it where there is one."""
+
+    code = "invalid_input"
+    message = "Invalid input"
+
+
+class MissingFields(InvalidInput):
+    code = "missing_fields"
+    message = "Missing required fields"
+
+
+class InvalidJson(InvalidInput):
+    code = "invalid_json"
+    message = "The body is not valid JSON"
+
+
+class InvalidAmount(InvalidInput):
+    code = "invalid_amount"
+    message = "Invalid amount. Must be a positive number"
+
+
+class InvalidAction(InvalidInput):
+    code = "invalid_action"
+    message = 'Invalid action. Must be "buy" or "sell"'
+
+
+class InvalidOrderType(InvalidInput):
+    code = "invalid_order_type"
+    message = "Only market orders are supported currently"
+
+
+class InvalidCurrency(InvalidInput):
+    code = "invalid_currency"
+    message = 'Invalid currency. Must be "inr" or "btc"'
+
+
+class InvalidTimeframe(InvalidInput):
+    code = "invalid_timeframe"
+    message = "Invalid timeframe"
+
+
+class InvalidIdempotencyKey(InvalidInput):
+    code = "invalid_idempotency_key"
+    message = "Invalid Idempotency-Key. Must be 1 to 255 visible ASCII characters"
+
+
+class UnsupportedMediaType(BitTradeError):
+    code = "unsupported_media_type"
+    message = "The body must be sent as application/json"
+
+
+class BodyTooLarge(BitTradeError):
+    code = "body_too_large"
+    message = "The body is larger than 64 KiB"
+
+
+class WeakPassword(InvalidInput):
+    code = "weak_password"
+    message = "The password is too easy to guess"
+
+
+# --- who is asking ------------------------------------------------------------------------------------------------
+
+
+class TokenMissing(BitTradeError):
+    code = "token_missing"
+    message = "Access token required"
+
+
+class TokenInvalid(BitTradeError):
+    """Bad, expired or revoked: one message for all of them, so that it tells an attacker nothing."""
+
+    code = "token_invalid"
+    message = "Invalid or expired token"
+
+
+class InvalidCredentials(BitTradeError):
+    code = "invalid_credentials"
+    message = "Invalid email or password"
+
+
+class AccountLocked(BitTradeError):
+    """Too many failed logins; `facts["retry_after_s"]` says how long to wait."""
+
+    code = "account_locked"
+    message = "Too many failed logins. Please try again later"
+
+
+class TooBusy(BitTradeError):
+    """More work is waiting than can be done in time; `facts["retry_after_s"]` says when to come back."""
+
+    code = "too_busy"
+    message = "The server is busy. Please try again shortly"
+
+
+class EmailTaken(BitTradeError):
+    code = "email_taken"
+    message = "User with this email already exists"
+
+
+class UserNotFound(BitTradeError):
+    code = "user_not_found"
+    message = "User not found"
+
+
+# --- money --------------------------------------------------------------------------------------------------------
+
+
+class InsufficientFunds(BitTradeError):
+    """The balance does not cover the order; facts: `required`, `available`, in the asset's unit."""
+
+    code = "insufficient_funds"
+
+    def __init__(self, *, asset: str, required: int, available: int) -> None:
+        super().__init__(f"Insufficient {asset} balance", required=required, available=available)
+
+
+class OrderOutOfRange(InvalidAmount):
+    """Smaller or larger than the trading rules allow; facts: `min_inr`, `max_inr`, `order_inr`."""
+
+    code = "order_out_of_range"
+
+    def __init__(self, *, min_inr: int, max_inr: int, order_inr: int) -> None:
+        message = f"Invalid amount. An order is worth from {min_inr} to {max_inr} rupees"
+        super().__init__(message, min_inr=min_inr, max_inr=max_inr, order_inr=order_inr)
+
+
+class PriceMoved(BitTradeError):
+    """The price became worse than the client accepts; facts: `expected_price`, `current_price`."""
+
+    code = "price_moved"
+    message = "The price has moved further than you accept"
+
+
+class QuoteNotFound(BitTradeError):
+    """No such quote, or somebody else's: nobody learns which."""
+
+    code = "quote_not_found"
+    message = "Quote not found"
+
+
+class QuoteExpired(BitTradeError):
+    code = "quote_expired"
+    message = "This quote has expired"
+
+
+class QuoteUsed(BitTradeError):
+    code = "quote_used"
+    message = "This quote was used already"
+
+
+class TooManyQuotes(BitTradeError):
+    code = "too_many_quotes"
+    message = "Too many open quotes. Use one or let it expire"
+
+
+class ClientOrderIdReused(BitTradeError):
+    """Facts: `transaction_id`, the trade that has it."""
+
+    code = "client_order_id_reused"
+    message = "This client_order_id was used already"
+
+
+class TradingHalted(BitTradeError):
+    code = "trading_halted"
+    message = "Trading is halted. Please try again later"
+
+
+class AlreadyReversed(BitTradeError):
+    code = "already_reversed"
+    message = "This transaction was reversed already"
+
+
+class NotReversible(BitTradeError):
+    code = "not_reversible"
+    message = "A reversal can't be reversed; post the right transaction instead"
+
+
+class TransactionNotFound(BitTradeError):
+    """No such transaction, or somebody else's: nobody learns which."""
+
+    code = "transaction_not_found"
+    message = "Transaction not found"
+
+
+class NoReceipt(BitTradeError):
+    code = "no_receipt"
+    message = "Only trades have a receipt"
+
+
+class RatesUnavailable(BitTradeError):
+    """There is no price, or none that is recent enough to trade on."""
+
+    code = "rates_unavailable"
+    message = "Market rates unavailable. Please try again later"
+
+
+class IdempotencyKeyReused(BitTradeError):
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used with another body"
+
+
+class UnbalancedEntry(BitTradeError):
+    """A bookkeeping entry whose legs do not sum to zero: a bug, never a client's fault."""
+
+    code = "unbalanced_entry"
+
+
+# --- what is not there --------------------------------------------------------------------------------------------
+
+
+class NotFound(BitTradeError):
+    code = "not_found"
+    message = "Endpoint not found"
+
+
+class NoData(BitTradeError):
+    """Nothing has been fetched yet."""
+
+    code = "no_data"
+
+
+# --- the world around us ------------------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(BitTradeError):
+    code = "database_unavailable"
+    message = "The service is temporarily unavailable. Please try again"
+
+
+class OutcomeUnknown(BitTradeError):
+    """The connection broke during COMMIT: the work may or may not be durable (pitfalls of every SQL database)."""
+
+    code = "outcome_unknown"
+    message = "The outcome is unknown. Please retry with the same Idempotency-Key"
+
+
+class ProviderError(BitTradeError):
+    """An upstream source failed or sent something that cannot be believed."""
+
+    code = "provider_error"
+
+
+class ConfigurationError(BitTradeError):
+    """The server must not start like this; the message says why and how to mend it."""
+
+    code = "configuration_error"

@@ -1,0 +1,199 @@
+"""What runs when, as a table; and the reconciliation that keeps Redis equal to it.
+
+rq-scheduler keeps its entries in Redis: code that changes says nothing to them, and a crash or a hand may delete them.
+So every start and a watchdog compare: missing entries are added, changed ones replaced, withdrawn ones removed, and
+unchanged ones left alone, with the moment at which they are next due. It must not know what the jobs do.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from crontab import CronTab
+from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.job import Job
+from rq_scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
+
+# The price has a queue of its own, which the worker empties first: five slow charts must not make the price old.
+PRICE_QUEUE = "price"
+MARKET_QUEUE = "market"
+QUEUES = (PRICE_QUEUE, MARKET_QUEUE)
+# Whatever has this prefix and is not in the table was withdrawn; other entries are not ours.
+ID_PREFIX = "bittrade-"
+JOBS_MODULE = "bittrade.jobs."
+
+# When the original refreshes each chart, in UTC.
+CHART_CRONS = {
+    "1d": "0 * * * *",
+    "7d": "0 */6 * * *",
+    "30d": "0 */12 * * *",
+    "90d": "0 */18 * * *",
+    "365d": "0 0 * * *",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry:
+    """One line of the table. Exactly one of `interval_s` and `cron` (UTC) is set."""
+
+    id: str
+    function: str
+    args: tuple[str, ...] = ()
+    interval_s: int | None = None
+    cron: str | None = None
+    queue: str = MARKET_QUEUE
+    timeout_s: int = 20  # one fetch ends within 15 s
+    ttl_s: int = 60  # a run that waited longer than this for a worker is dropped: the next one is fresher
+    result_ttl_s: int = 60
+    failure_ttl_s: int = 3600
+    first_after_s: int = 0  # from being added to the first run
+
+    def __post_init__(self) -> None:
+        if (self.interval_s is None) == (self.cron is None):
+            raise ValueError(f"{self.id}: give either an interval or a cron line")
+        if not self.id.startswith(ID_PREFIX) or not self.function.startswith(JOBS_MODULE):
+            raise ValueError(f"{self.id}: the id begins with {ID_PREFIX}, the function with {JOBS_MODULE}")
+
+    def next_due(self, *, after: float) -> float:
+        """The first regular moment after `after`; both are Unix seconds."""
+        if self.interval_s is not None:
+            return after + self.interval_s
+        return next_cron(str(self.cron), after=after)
+
+
+def next_cron(line: str, *, after: float) -> float:
+    """The first moment after `after` that the cron line names, in UTC whatever the machine's time zone is."""
+    moment: datetime = CronTab(line).next(now=datetime.fromtimestamp(after, UTC), return_datetime=True)
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
+def market_schedule(*, price_interval_s: int) -> tuple[ScheduleEntry, ...]:
+    """The table. A fresh install runs all of it at once, so that every page has data within the first minute."""
+    price = ScheduleEntry(
+        "bittrade-price",
+        "bittrade.jobs.market.update_price",
+        interval_s=price_interval_s,
+        queue=PRICE_QUEUE,
+        ttl_s=max(1, min(25, price_interval_s)),
+    )
+    sentiment = ScheduleEntry(
+        "bittrade-sentiment", "bittrade.jobs.market.update_sentiment", cron="0 0 * * *", ttl_s=600
+    )
+    charts = (
+        ScheduleEntry(
+            f"bittrade-chart-{timeframe}",
+            "bittrade.jobs.market.update_chart",
+            (timeframe,),
+            cron=cron,
+            ttl_s=600,
+        )
+        for timeframe, cron in CHART_CRONS.items()
+    )
+    # What failed or was missed is caught up here. 30 s bounds how long it can keep the worker from the price.
+    backfill = ScheduleEntry(
+        "bittrade-backfill",
+        "bittrade.jobs.market.fill_missing",
+        interval_s=60,
+        timeout_s=30,
+        first_after_s=20,
+    )
+    return (price, sentiment, *charts, backfill)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The ids that were touched."""
+
+    added: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.replaced or self.removed)
+
+
+def reconcile(
+    scheduler: Scheduler, table: Iterable[ScheduleEntry], *, now: float | None = None
+) -> Reconciliation:
+    """Make the entries in Redis equal to the table. Safe to run from several processes at once."""
+    now = datetime.now(UTC).timestamp() if now is None else now
+    wanted = {entry.id: entry for entry in table}
+    added, replaced = [], []
+    for entry in wanted.values():
+        template = _find_template(scheduler, entry.id)
+        is_scheduled = entry.id in scheduler
+        if template is None or not is_scheduled:
+            _save(scheduler, entry, due=now + entry.first_after_s, keep_due=True)
+            added.append(entry.id)
+        elif template.meta.get("entry") != _description(entry):
+            _save(scheduler, entry, due=entry.next_due(after=now), keep_due=False)
+            replaced.append(entry.id)
+    removed = _remove_withdrawn(scheduler, set(wanted))
+    result = Reconciliation(tuple(added), tuple(replaced), tuple(removed))
+    if result:
+        logger.info("schedule: added %s, replaced %s, removed %s", *map(_names, (added, replaced, removed)))
+    return result
+
+
+def _names(ids: Sequence[str]) -> str:
+    return ", ".join(ids) or "nothing"
+
+
+def _description(entry: ScheduleEntry) -> dict[str, object]:
+    """The entry as it comes back from Redis, where JSON knows no tuples."""
+    return {**asdict(entry), "args": list(entry.args)}
+
+
+def entry_of(template: Job) -> ScheduleEntry:
+    """The table's line that a template was made from. Raises ValueError for a template that is not ours."""
+    description: Any = template.meta.get("entry")
+    try:
+        return ScheduleEntry(**{**description, "args": tuple(description["args"])})
+    except (TypeError, KeyError) as failure:
+        raise ValueError(f"{template.id} was not made by this schedule") from failure
+
+
+def _find_template(scheduler: Scheduler, entry_id: str) -> Job | None:
+    try:
+        template: Job = scheduler.job_class.fetch(entry_id, connection=scheduler.connection)
+        template.meta.get("entry")
+    except (NoSuchJobError, DeserializationError, ValueError, AttributeError):
+        return None  # absent, or written by something that is not this code
+    return template
+
+
+def _save(scheduler: Scheduler, entry: ScheduleEntry, *, due: float, keep_due: bool) -> None:
+    """Write the template that runs are made from, and when it is due (an existing moment wins if `keep_due`).
+
+    The interval and the cron line are also where the plain `rqscheduler` command looks for them.
+    """
+    template = scheduler.job_class.create(
+        entry.function,
+        args=entry.args,
+        id=entry.id,
+        connection=scheduler.connection,
+        timeout=entry.timeout_s,
+        result_ttl=-1,
+        meta={"entry": _description(entry), "interval": entry.interval_s, "cron_string": entry.cron},
+        origin=entry.queue,
+    )
+    with scheduler.connection.pipeline() as pipe:
+        pipe.delete(template.key)
+        template.save(pipeline=pipe)
+        pipe.zadd(scheduler.scheduled_jobs_key, {entry.id: due}, nx=keep_due)
+        pipe.execute()
+
+
+def _remove_withdrawn(scheduler: Scheduler, wanted: set[str]) -> list[str]:
+    scheduled = {raw.decode() for raw in scheduler.connection.zrange(scheduler.scheduled_jobs_key, 0, -1)}
+    withdrawn = sorted(entry_id for entry_id in scheduled - wanted if entry_id.startswith(ID_PREFIX))
+    for entry_id in withdrawn:
+        with scheduler.connection.pipeline() as pipe:
+            pipe.zrem(scheduler.scheduled_jobs_key, entry_id)
+            pipe.delete(scheduler.job_class.key_for(entry_id))
+            pipe.execute()
+    return withdrawn

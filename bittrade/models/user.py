@@ -1,0 +1,51 @@
+"""People: who they are, which tokens they hold, how often somebody failed to be them."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bittrade.extensions import db
+from bittrade.models.types import MYSQL_TABLE, BigKey, UtcDateTime, ascii_text, text
+
+
+class User(db.Model):  # type: ignore[name-defined]
+    """An account's identity. Balances live in a table of their own: see docs/adr/0003."""
+
+    __tablename__ = "users"
+    __table_args__ = (MYSQL_TABLE,)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
+    email: Mapped[str] = mapped_column(text(254))  # as its owner wrote it
+    email_normalized: Mapped[str] = mapped_column(ascii_text(254), unique=True)  # what login compares
+    name: Mapped[str] = mapped_column(text(100))
+    password_hash: Mapped[str] = mapped_column(ascii_text(120))
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Tokens without a session row (made elsewhere with our secret) are refused when issued up to this moment.
+    tokens_revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LoginSession(db.Model):  # type: ignore[name-defined]
+    """A token that was issued or revoked, by its `jti`."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (MYSQL_TABLE,)
+
+    jti: Mapped[str] = mapped_column(ascii_text(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigKey, sa.ForeignKey("users.id"), index=True)
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class LoginFailure(db.Model):  # type: ignore[name-defined]
+    """Consecutive failed logins for one e-mail, whether or not a user has it (no answer tells which)."""
+
+    __tablename__ = "login_failures"
+    __table_args__ = (sa.CheckConstraint("failures >= 0", name="failures"), MYSQL_TABLE)
+
+    email_normalized: Mapped[str] = mapped_column(ascii_text(254), primary_key=True)
+    failures: Mapped[int] = mapped_column(sa.Integer)
+    last_failed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,0 +1,63 @@
+"""Corrections: a wrong transaction is answered by its opposite, never edited."""
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from bittrade import unit_of_work, wire
+from bittrade.domain.ledger import Entry, Leg
+from bittrade.domain.money import Asset
+from bittrade.errors import AlreadyReversed, NotReversible, TransactionNotFound
+from bittrade.models import LedgerLeg, Transaction
+from bittrade.services import audit, ledger, user_data
+from bittrade.services.ledger import Posted, Posting
+
+
+def reverse_transaction(transaction_id: int, *, why: str) -> Posted:
+    """Post the opposite of a transaction.
+
+    Raises TransactionNotFound, NotReversible, AlreadyReversed, or InsufficientFunds where the user has spent it.
+    """
+
+    def work(session: Session) -> tuple[int, Posted]:
+        user_id, posting, entry = _opposite(session, transaction_id)
+        held = ledger.lock_balance(session, user_id)
+        posted = ledger.post(session, user_id, held=held, entry=entry, posting=posting, now=wire.now())
+        audit.record(
+            session,
+            "transaction_reversed",
+            user_id=user_id,
+            transaction_id=transaction_id,
+            reversal_id=posted.transaction_id,
+            why=why,
+        )
+        return user_id, posted
+
+    try:
+        user_id, posted = unit_of_work.commit(work)
+    except IntegrityError as error:
+        raise AlreadyReversed() from error
+    user_data.publish(user_id, posted.balance)
+    return posted
+
+
+def _opposite(session: Session, transaction_id: int) -> tuple[int, Posting, Entry]:
+    row = session.execute(
+        sa.select(
+            Transaction.user_id, Transaction.type, Transaction.btc_amount, Transaction.inr_amount
+        ).where(Transaction.id == transaction_id)
+    ).first()
+    if row is None:
+        raise TransactionNotFound()
+    if row.type == "REVERSAL":
+        raise NotReversible()
+    legs = session.execute(
+        sa.select(LedgerLeg.account, LedgerLeg.asset, LedgerLeg.amount, LedgerLeg.user_id)
+        .where(LedgerLeg.transaction_id == transaction_id)
+        .order_by(LedgerLeg.id)
+    )
+    entry = Entry(tuple(Leg(leg.account, Asset(leg.asset), -leg.amount, leg.user_id) for leg in legs))
+    posting = Posting(
+        type="REVERSAL", btc_amount=row.btc_amount, inr_amount=row.inr_amount, reverses_id=transaction_id
+    )
+    return row.user_id, posting, entry

@@ -1,0 +1,52 @@
+"""Money that comes from outside and goes back there: deposits and withdrawals, made by operators."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from bittrade import unit_of_work, wire
+from bittrade.domain.ledger import HOUSE_CUSTODY, transfer
+from bittrade.domain.money import MAX_AMOUNT
+from bittrade.errors import InvalidInput
+from bittrade.services import audit, ledger, user_data
+from bittrade.services.ledger import Posting
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """Rupees and satoshis; neither negative, not both zero."""
+
+    inr: int
+    satoshis: int
+
+    def __post_init__(self) -> None:
+        if (
+            not (0 <= self.inr <= MAX_AMOUNT and 0 <= self.satoshis <= MAX_AMOUNT)
+            or self.inr == self.satoshis == 0
+        ):
+            raise InvalidInput("Say how much: whole rupees, satoshis, or both, above 0")
+
+
+def deposit(user_id: int, funds: Funds) -> dict[str, int]:
+    """Credit a user; the balance afterwards. Raises UserNotFound."""
+    return _move(user_id, funds, sign=1, kind="DEPOSIT")
+
+
+def withdraw(user_id: int, funds: Funds) -> dict[str, int]:
+    """Debit a user; the balance afterwards. Raises UserNotFound or InsufficientFunds."""
+    return _move(user_id, funds, sign=-1, kind="WITHDRAWAL")
+
+
+def _move(user_id: int, funds: Funds, *, sign: int, kind: str) -> dict[str, int]:
+    entry = transfer(user_id=user_id, house=HOUSE_CUSTODY, inr=sign * funds.inr, btc=sign * funds.satoshis)
+    posting = Posting(type=kind, btc_amount=funds.satoshis, inr_amount=funds.inr)
+
+    def work(session: Session) -> dict[str, int]:
+        held = ledger.lock_balance(session, user_id)
+        posted = ledger.post(session, user_id, held=held, entry=entry, posting=posting, now=wire.now())
+        audit.record(session, kind.lower(), user_id=user_id, inr=funds.inr, satoshis=funds.satoshis)
+        return posted.balance
+
+    balance = unit_of_work.commit(work)
+    user_data.publish(user_id, balance)
+    return user_data.balance_document(balance)

@@ -1,0 +1,55 @@
+"""Stopping all trading, and resuming it: by an operator, or by the books themselves when they do not add up."""
+
+import logging
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bittrade import unit_of_work, wire
+from bittrade.models import Setting
+from bittrade.services import audit, ledger
+from bittrade.services.ledger import Proof
+from bittrade.services.settings import TRADING_HALTED
+
+log = logging.getLogger(__name__)
+_MAX_REASON = 255
+
+
+def halt_trading(why: str) -> None:
+    """Refuse every trade from here on, on every process. Halting again keeps the first reason."""
+
+    def work(session: Session) -> None:
+        if session.get(Setting, TRADING_HALTED) is None:
+            reason = why.encode("ascii", "replace").decode()[:_MAX_REASON]
+            session.add(Setting(key=TRADING_HALTED, value=reason, updated_at=wire.now()))
+        audit.record(session, "trading_halted", why=why)
+
+    unit_of_work.commit(work)
+    log.critical("trading halted: %s", why)
+
+
+def resume_trading(why: str) -> None:
+    """Trade again."""
+
+    def work(session: Session) -> None:
+        session.execute(sa.delete(Setting).where(Setting.key == TRADING_HALTED))
+        audit.record(session, "trading_resumed", why=why)
+
+    unit_of_work.commit(work)
+    log.warning("trading resumed: %s", why)
+
+
+def find_reason() -> str | None:
+    """Why trading is halted, or None while it is not."""
+    with unit_of_work.reading() as session:
+        return session.scalar(sa.select(Setting.value).where(Setting.key == TRADING_HALTED))
+
+
+def verify_or_halt() -> Proof:
+    """Prove the books; halt trading where they are wrong."""
+    proof = ledger.verify()
+    if proof.faults:
+        for fault in proof.faults:
+            log.critical("ledger: %s", fault)
+        halt_trading(f"ledger: {len(proof.faults)} faults, the first: {proof.faults[0]}")
+    return proof

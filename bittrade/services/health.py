@@ -1,0 +1,84 @@
+"""Whether requests can be served: checked for real, at most once a second for everybody."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from flask import current_app
+
+from bittrade import cache
+from bittrade.errors import BitTradeError
+from bittrade.services import halt, market
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_REMEMBERED_S = 1.0
+_TIME_LIMIT_S = 1.0
+
+
+class _Memory:
+    """The last report, and a lock so that one request checks while the others take what is known."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.report: dict[str, Any] | None = None
+        self.until = 0.0
+
+
+_memory = _Memory()
+# Threads here are greenlets in a gevent process. Two: a database that hangs must not hide that Redis answers.
+_askers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="health")
+
+
+def check() -> dict[str, Any]:
+    """`status` (OK, DEGRADED, DOWN), `database`, `redis`, `external_apis`, `price_age_ms`; up to a second old."""
+    if _memory.report is not None and (time.monotonic() < _memory.until or _memory.lock.locked()):
+        return _memory.report
+    with _memory.lock:
+        if _memory.report is None or time.monotonic() >= _memory.until:
+            _memory.report = _check_now()
+            _memory.until = time.monotonic() + _REMEMBERED_S
+        return _memory.report
+
+
+def _check_now() -> dict[str, Any]:
+    database, redis = _within_limit(_ask_database), _within_limit(cache.is_alive)
+    is_up, age, reason = database if database is not None else (False, None, None)
+    has_redis = bool(redis)
+    is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
+    return {
+        "status": "DOWN" if not is_up else "OK" if has_redis and is_fresh and not reason else "DEGRADED",
+        "database": "connected" if is_up else "disconnected",
+        "redis": "connected" if has_redis else "disconnected",
+        "external_apis": "operational" if is_fresh else "degraded",
+        "price_age_ms": age,
+        "trading": "halted" if reason else "open",
+    }
+
+
+def _within_limit(question: Callable[[], T]) -> T | None:
+    """The answer, or None where it takes longer than the limit."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def ask() -> T:
+        with app.app_context():
+            return question()
+
+    answer = _askers.submit(ask)
+    try:
+        return answer.result(timeout=_TIME_LIMIT_S)
+    except TimeoutError:
+        answer.cancel()
+        return None
+
+
+def _ask_database() -> tuple[bool, int | None, str | None]:
+    """Whether it answers, the price's age, and why trading is halted."""
+    try:
+        return True, market.find_price_age_ms(), halt.find_reason()
+    except BitTradeError as error:
+        log.warning("health: %s", error.message)
+        return False, None, None

@@ -1,0 +1,91 @@
+"""Passwords: the rules for new ones, and hashing that never stops the event loop.
+
+Stored as `bt1$` + bcrypt over base64(SHA-384(NFC password)): bcrypt itself reads 72 bytes at most, and 64 characters
+may be more. The prefix names the scheme, so that a later one can live beside it.
+"""
+
+import base64
+import hashlib
+import threading
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+import bcrypt
+from flask import current_app
+from gevent.threadpool import ThreadPool
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from bittrade.errors import InvalidInput, TooBusy, WeakPassword
+from bittrade.extensions import is_gevent
+
+T = TypeVar("T")
+MIN_LENGTH, MAX_LENGTH = 10, 256  # characters
+SCHEME = "bt1$"
+COMMON = frozenset(FREQUENCY_LISTS["passwords"][:3000])
+# Each hash takes about 0.3 s of a core: beyond this many waiting, the last would wait longer than a person does.
+_MAX_WAITING = 20
+_waiting = threading.BoundedSemaphore(_MAX_WAITING)
+
+
+def check_new(password: str, *, email: str, name: str) -> None:
+    """Raise InvalidInput or WeakPassword for a password that nobody should choose."""
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        raise InvalidInput(
+            f"The password must have {MIN_LENGTH} to {MAX_LENGTH} characters", field="password"
+        )
+    lowered = password.casefold()
+    own = {email.casefold(), email.casefold().partition("@")[0], name.casefold()}
+    if lowered in COMMON or lowered in own or "bittrade" in lowered:
+        raise WeakPassword(field="password")
+
+
+def hash_password(password: str) -> str:
+    """A new salted hash at the configured cost."""
+    cost = current_app.config["BCRYPT_COST"]
+    return _off_the_loop(lambda: SCHEME + bcrypt.hashpw(_prehash(password), bcrypt.gensalt(cost)).decode())
+
+
+def matches(password: str, hashed: str | None) -> bool:
+    """Whether the password is right. Without a hash it takes as long, and is wrong."""
+    cost = current_app.config["BCRYPT_COST"]
+
+    def check() -> bool:
+        known = hashed or _dummy_hash(cost)
+        is_right = bcrypt.checkpw(_prehash(password), known.removeprefix(SCHEME).encode())
+        return is_right and hashed is not None
+
+    return _off_the_loop(check)
+
+
+def is_outdated(hashed: str) -> bool:
+    """Whether the hash is cheaper than what is configured now."""
+    return int(hashed.removeprefix(SCHEME).split("$")[2]) < current_app.config["BCRYPT_COST"]
+
+
+@cache
+def _dummy_hash(cost: int) -> str:
+    return SCHEME + bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
+
+
+def _prehash(password: str) -> bytes:
+    """64 bytes without NUL, whatever the password's length."""
+    normalized = unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+    return base64.b64encode(hashlib.sha384(normalized).digest())
+
+
+def _off_the_loop(work: Callable[[], T]) -> T:
+    """Run a slow C call beside the event loop, a bounded number of them. Raises TooBusy."""
+    if not _waiting.acquire(blocking=False):
+        raise TooBusy(retry_after_s=2)
+    try:
+        return _pool().apply(work) if is_gevent() else work()
+    finally:
+        _waiting.release()
+
+
+@cache
+def _pool() -> ThreadPool:
+    """One thread of our own: gevent's default pool resolves host names, and must not wait for a login."""
+    return ThreadPool(1)

@@ -1,0 +1,52 @@
+"""Values that operators change while the servers run."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bittrade import unit_of_work, wire
+from bittrade.domain.pricing import Multipliers
+from bittrade.errors import InvalidInput
+from bittrade.models import Setting
+from bittrade.services import audit
+
+DEFAULTS = {"buy_multiplier": "91", "sell_multiplier": "88"}
+TRADING_HALTED = "trading_halted"  # the reason, while trading is halted; see services/halt.py
+
+
+def list_settings() -> dict[str, str]:
+    """Every setting with its value."""
+    with unit_of_work.reading() as session:
+        return read_all(session)
+
+
+def set_setting(key: str, value: str) -> dict[str, str]:
+    """Change one setting; all of them come back. Raises InvalidInput for an unknown key or an unfit value."""
+    if key not in DEFAULTS:
+        raise InvalidInput(f"Unknown setting {key!r}. There are: {', '.join(sorted(DEFAULTS))}")
+
+    def work(session: Session) -> dict[str, str]:
+        # All rows are locked, so that two changes can't cross and leave the buy rate below the sell rate.
+        rows = {row.key: row for row in session.scalars(sa.select(Setting).with_for_update())}
+        values = DEFAULTS | {name: row.value for name, row in rows.items()}
+        before, values[key] = values[key], value
+        multipliers(values)
+        if key in rows:
+            rows[key].value, rows[key].updated_at = value, wire.now()
+        else:
+            session.add(Setting(key=key, value=value, updated_at=wire.now()))
+        audit.record(session, "setting_changed", key=key, before=before, after=value)
+        return values
+
+    return unit_of_work.commit(work)
+
+
+def multipliers(values: dict[str, str]) -> Multipliers:
+    return Multipliers.parse(buy=values["buy_multiplier"], sell=values["sell_multiplier"])
+
+
+def read_multipliers(session: Session) -> Multipliers:
+    return multipliers(read_all(session))
+
+
+def read_all(session: Session) -> dict[str, str]:
+    return DEFAULTS | dict(session.execute(sa.select(Setting.key, Setting.value)).all())

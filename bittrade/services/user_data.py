@@ -1,0 +1,228 @@
+"""A user's own view: balance and history. Cached answers are served only at the `seq` that the database holds now."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bittrade import broadcast, cache, unit_of_work, wire
+from bittrade.domain.receipt import Receipt
+from bittrade.errors import NoReceipt, TransactionNotFound
+from bittrade.models import Transaction
+from bittrade.services import ledger
+
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+MAX_ID = 2**63 - 1
+CSV_PIECE = 1000  # rows read at a time
+CSV_COLUMNS = (
+    "id",
+    "seq",
+    "type",
+    "status",
+    "btc_amount",
+    "inr_amount",
+    "execution_price",
+    "client_order_id",
+    "created_at",
+    "executed_at",
+)
+LATEST = 15  # transactions in a socket's update
+# One more than the default page, so that a cached page also knows whether there is a next one.
+_CACHED_ROWS = DEFAULT_LIMIT + 1
+_COLUMNS = (
+    Transaction.id,
+    Transaction.type,
+    Transaction.status,
+    Transaction.btc_amount,
+    Transaction.inr_amount,
+    Transaction.execution_price,
+    Transaction.created_at,
+    Transaction.executed_at,
+    Transaction.seq,
+    Transaction.client_order_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a socket gets when it authenticates."""
+
+    balance: dict[str, Any]
+    transactions: list[dict[str, Any]]
+
+
+def get_balance(user_id: int, seq: int) -> dict[str, Any]:
+    """The seven accounts and `seq`, no older than `seq`. Raises UserNotFound."""
+    held = cache.get_for(cache.user_balance_key(user_id), seq)
+    if held is not None:
+        return {**held, "cached": True}
+    with unit_of_work.reading() as session:
+        balance = balance_document(ledger.read_balance(session, user_id))
+    cache.put_for(cache.user_balance_key(user_id), balance["seq"], balance, cache.USER_BALANCE_TTL_S)
+    return {**balance, "cached": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which transactions are wanted; None means any. `since` is included, `until` is not."""
+
+    type: str | None = None
+    status: str | None = None
+    client_order_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before_id: int | None = None
+
+    def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
+        for column in ("type", "status", "client_order_id"):
+            if getattr(self, column) is not None:
+                yield getattr(Transaction, column) == getattr(self, column)
+        if self.since is not None:
+            yield Transaction.created_at >= self.since
+        if self.until is not None:
+            yield Transaction.created_at < self.until
+        if self.before_id is not None:
+            yield sa.and_(Transaction.is_pending.is_(False), Transaction.id < self.before_id)
+
+
+EVERYTHING = Filter()
+
+
+def list_transactions(
+    user_id: int, seq: int, *, limit: int, page: int = 1, wanted: Filter = EVERYTHING
+) -> dict[str, Any]:
+    """One page of the history, PENDING first, then newest; no older than `seq`.
+
+    `next_before_id` is the cursor of the next page: with it the thousandth page costs what the first does. Pages by
+    cursor hold what is settled; what is PENDING stands on the first page.
+    """
+    rows, cached = _page(user_id, seq, limit=limit, page=page, wanted=wanted)
+    has_more = len(rows) > limit
+    rows = rows[:limit]
+    return {
+        "transactions": [{**row, "cached": cached} for row in rows],
+        "page": page,
+        "limit": limit,
+        "hasMore": has_more,
+        "next_before_id": rows[-1]["id"] if has_more else None,
+    }
+
+
+def get_transaction(user_id: int, transaction_id: int) -> dict[str, Any]:
+    """One transaction of this user. Raises TransactionNotFound."""
+    with unit_of_work.reading() as session:
+        return {**wire.transaction(_get_row(session, user_id, transaction_id)), "cached": False}
+
+
+def get_receipt(user_id: int, transaction_id: int) -> dict[str, Any]:
+    """Where a trade's price came from, and whether its figures follow from it. Raises TransactionNotFound or NoReceipt."""
+    with unit_of_work.reading() as session:
+        row = _get_row(session, user_id, transaction_id)
+    if row.receipt is None:
+        raise NoReceipt()
+    receipt = Receipt.from_json(orjson.loads(row.receipt))
+    return {
+        "transaction_id": row.id,
+        **wire.receipt(receipt),
+        "recomputed": ledger.is_receipt_right(row),
+    }
+
+
+def export(user_id: int, wanted: Filter = EVERYTHING) -> Iterator[str]:
+    """The history as CSV lines, oldest last; read in pieces, so that no connection is held while a client dawdles."""
+    yield ",".join(CSV_COLUMNS) + "\r\n"
+    before_id = wanted.before_id or MAX_ID
+    while True:
+        with unit_of_work.reading() as session:
+            rows = _read_rows(
+                session, user_id, limit=CSV_PIECE, wanted=replace(wanted, before_id=None), below=before_id
+            )
+        yield "".join(",".join(_cell(row[name]) for name in CSV_COLUMNS) + "\r\n" for row in rows)
+        if len(rows) < CSV_PIECE:
+            return
+        before_id = rows[-1]["id"]
+
+
+def _cell(value: Any) -> str:
+    """No cell needs quotes: numbers, times, and ids of letters and digits."""
+    return "" if value is None else str(value)
+
+
+def snapshot(user_id: int) -> Snapshot:
+    """Balance and latest transactions, as of one moment. Raises UserNotFound."""
+    with unit_of_work.reading() as session:
+        balance = balance_document(ledger.read_balance(session, user_id))
+        rows = _read_rows(session, user_id, limit=LATEST)
+    return Snapshot(balance, [{**row, "cached": False} for row in rows])
+
+
+def publish(user_id: int, balance: dict[str, int]) -> None:
+    """After a commit: fill the cache and tell the user's sockets. `balance` holds the seven accounts and `seq`."""
+    document = balance_document(balance)
+    cache.put_for(cache.user_balance_key(user_id), balance["seq"], document, cache.USER_BALANCE_TTL_S)
+    broadcast.balance_changed(user_id, document)
+    broadcast.transactions_changed(user_id, lambda: list_latest(user_id))
+
+
+def list_latest(user_id: int) -> list[dict[str, Any]]:
+    """The newest transactions, as sockets get them."""
+    with unit_of_work.reading() as session:
+        return [{**row, "cached": False} for row in _read_rows(session, user_id, limit=LATEST)]
+
+
+def balance_document(row: dict[str, int]) -> dict[str, Any]:
+    return {**wire.balance(row), "seq": row["seq"]}
+
+
+def _page(
+    user_id: int, seq: int, *, limit: int, page: int, wanted: Filter
+) -> tuple[list[dict[str, Any]], bool]:
+    """Up to limit + 1 rows from the page's start, and whether they came from the cache."""
+    is_cacheable = page == 1 and limit < _CACHED_ROWS and wanted == EVERYTHING
+    if not is_cacheable:
+        with unit_of_work.reading() as session:
+            rows = _read_rows(session, user_id, limit=limit + 1, offset=(page - 1) * limit, wanted=wanted)
+        return rows, False
+    key = cache.user_transactions_key(user_id)
+    held = cache.get_for(key, seq)
+    if held is not None:
+        return held[: limit + 1], True
+    with unit_of_work.reading() as session:
+        # The seq is read before the rows: a trade between the two makes the rows newer than they claim, never older.
+        seen = ledger.read_balance(session, user_id)["seq"]
+        rows = _read_rows(session, user_id, limit=_CACHED_ROWS)
+    cache.put_for(key, seen, rows, cache.USER_TRANSACTIONS_TTL_S)
+    return rows[: limit + 1], False
+
+
+def _get_row(session: Session, user_id: int, transaction_id: int) -> Any:
+    row = session.execute(
+        sa.select(*_COLUMNS, Transaction.receipt).where(
+            Transaction.id == transaction_id, Transaction.user_id == user_id
+        )
+    ).first()
+    if row is None:
+        raise TransactionNotFound()
+    return row
+
+
+def _read_rows(
+    session: Session,
+    user_id: int,
+    *,
+    limit: int,
+    offset: int = 0,
+    wanted: Filter = EVERYTHING,
+    below: int | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of the history; with `below` those with a smaller id, newest first, PENDING or not."""
+    query = sa.select(*_COLUMNS).where(Transaction.user_id == user_id, *wanted.conditions())
+    if below is None:
+        query = query.order_by(Transaction.is_pending.desc(), Transaction.id.desc())
+    else:
+        query = query.where(Transaction.id < below).order_by(Transaction.id.desc())
+    return [wire.transaction(row) for row in session.execute(query.limit(limit).offset(offset))]

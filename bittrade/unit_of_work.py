@@ -1,0 +1,104 @@
+"""A unit of work: one database transaction around one business action.
+
+`commit(work)` runs `work(session)`, commits once, and rolls back on any error. Deadlocks and lock time-outs run the
+whole function again, at most four times, never a single statement (MariaDB rolls back only the statement on 1205).
+An error *at* COMMIT is not retried: the work may already be durable. `reading()` gives its connection back at its end.
+
+No network call belongs inside either.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import exc
+from sqlalchemy.orm import Session
+
+from bittrade.errors import DatabaseUnavailable, OutcomeUnknown
+from bittrade.extensions import WRITING, db
+
+T = TypeVar("T")
+MAX_TRIES = 4
+# 1020: record changed since last read (snapshot isolation); 1205: lock wait time-out; 1213: deadlock.
+RETRYABLE = {1020, 1205, 1213}
+
+# SQLite has one writer. Waiting for it inside SQLite would stop a whole gevent process, so writers queue here first.
+_sqlite_writer = threading.BoundedSemaphore(1)
+
+
+class _CommitFailed(Exception):
+    """Wraps what COMMIT raised, so that it is told from what came before it."""
+
+
+def commit(work: Callable[[Session], T]) -> T:
+    """Run `work` in a transaction and commit it. Raises DatabaseUnavailable or OutcomeUnknown besides its errors."""
+    for attempt in range(1, MAX_TRIES + 1):
+        try:
+            with _writing() as session:
+                result = work(session)
+                _commit(session)
+                return result
+        except _CommitFailed as error:
+            raise OutcomeUnknown(retry_after_s=1) from error.__cause__
+        except exc.DBAPIError as error:
+            if not _is_retryable(error):
+                raise _translated(error) from error
+            if attempt == MAX_TRIES:
+                raise DatabaseUnavailable(retry_after_s=1) from error
+        except exc.TimeoutError as error:
+            raise DatabaseUnavailable(retry_after_s=1) from error
+        time.sleep(random.uniform(0.005, 0.05) * attempt)  # noqa: S311 - spreads retries, no secret
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A session for queries only. Raises DatabaseUnavailable when the database can't be asked."""
+    try:
+        with Session(db.engine) as session:
+            yield session
+    except exc.DBAPIError as error:
+        raise _translated(error) from error
+    except exc.TimeoutError as error:
+        raise DatabaseUnavailable(retry_after_s=1) from error
+
+
+@contextmanager
+def _writing() -> Iterator[Session]:
+    if db.engine.dialect.name != "sqlite":
+        with Session(db.engine) as session:
+            yield session
+        return
+    if not _sqlite_writer.acquire(timeout=10):
+        raise DatabaseUnavailable(retry_after_s=1)
+    try:
+        with Session(db.engine.execution_options(**{WRITING: True})) as session:
+            yield session
+    finally:
+        _sqlite_writer.release()
+
+
+def _commit(session: Session) -> None:
+    session.flush()  # its errors are ordinary: nothing was committed yet
+    try:
+        session.commit()
+    except exc.DBAPIError as error:
+        if _is_retryable(error):
+            raise  # the database said that it rolled back
+        raise _CommitFailed from error
+
+
+def _is_retryable(error: exc.DBAPIError) -> bool:
+    if error.orig is None or not error.orig.args:
+        return False
+    reason = error.orig.args[0]
+    return reason in RETRYABLE or (isinstance(reason, str) and "database is locked" in reason)
+
+
+def _translated(error: exc.DBAPIError) -> Exception:
+    """A lost, refused or overloaded database is our caller's to retry; all else (a broken rule, a bug) stays as it is."""
+    unavailable = isinstance(error, exc.OperationalError | exc.InterfaceError) or error.connection_invalidated
+    return DatabaseUnavailable(retry_after_s=1) if unavailable else error

@@ -1,0 +1,39 @@
+from gevent import monkey
+monkey.patch_all()  # before anything else is imported: what comes first keeps unpatched locks and sockets
+
+# What the web server is told: `gunicorn -c gunicorn.conf.py wsgi:app`. Numbers only; it imports nothing of ours, because
+# it is read in gunicorn's master before any worker exists. This is the one place where gevent patches anything: the RQ
+# worker, the scheduler, Alembic and the tests are plain blocking processes.
+
+import os
+
+# Loopback unless somebody decides otherwise: development shows nothing to the network by accident. Behind a proxy on the
+# same machine loopback is right too; in a container set HOST=0.0.0.0.
+bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '3001'}"
+
+# More than one process needs sticky long polling, or websocket alone.
+workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
+worker_class = "gevent"
+
+# Each open WebSocket holds one connection; when all are taken nobody is accepted, so leave room for plain HTTP.
+worker_connections = 3000
+
+# Watches the worker's heartbeat, not a request: a worker whose hub is blocked this long is killed and replaced.
+timeout = 30
+# Time for open requests and sockets to end after SIGTERM.
+graceful_timeout = 15
+# Also cuts clients that send their headers slowly. Behind a proxy that keeps connections, more than the proxy's own.
+keepalive = 5
+# Never recycle by count: the worker would stop accepting while its WebSockets linger.
+max_requests = 0
+
+# "auto" would take any C parser that happens to be installed, of whatever version.
+http_parser = "python"
+# It is on by default, in a place that all servers of one user share, and it can stop them.
+control_socket_disable = True
+# A preloaded application would run before the workers' own event loop exists.
+preload_app = False
+# Only a proxy on this machine may say who the client is.
+forwarded_allow_ips = "127.0.0.1"
+
+loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()

@@ -1,0 +1,271 @@
+"""The table, and its reconciliation with what is in Redis."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+
+from bittrade.domain.pricing import TIMEFRAMES
+from bittrade.jobs.schedule import Reconciliation, ScheduleEntry, market_schedule, next_cron, reconcile
+from bittrade.jobs.scheduler import WATCHDOG_S, SteadyScheduler
+
+Table = tuple[ScheduleEntry, ...]
+NewScheduler = Callable[[Table], SteadyScheduler]
+
+SCHEDULED = SteadyScheduler.scheduled_jobs_key
+HOURLY = ScheduleEntry("bittrade-hourly", "bittrade.jobs.market.update_chart", ("1d",), cron="0 * * * *")
+OFTEN = ScheduleEntry("bittrade-often", "bittrade.jobs.market.update_price", interval_s=30, queue="price")
+
+
+def _due(redis: Redis) -> dict[str, float]:
+    return {raw.decode(): score for raw, score in redis.zrange(SCHEDULED, 0, -1, withscores=True)}
+
+
+def _queued(redis: Redis) -> list[str]:
+    ids = redis.lrange("rq:queue:price", 0, -1) + redis.lrange("rq:queue:market", 0, -1)
+    return sorted(raw.decode().partition("_at_")[0] for raw in ids)
+
+
+def _at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_is_the_specifications() -> None:
+    table = {entry.id: entry for entry in market_schedule(price_interval_s=30)}
+    assert table["bittrade-price"].interval_s == 30
+    assert table["bittrade-sentiment"].cron == "0 0 * * *"
+    assert {entry.args[0]: entry.cron for entry in table.values() if entry.args} == {
+        "1d": "0 * * * *",
+        "7d": "0 */6 * * *",
+        "30d": "0 */12 * * *",
+        "90d": "0 */18 * * *",
+        "365d": "0 0 * * *",
+    }
+    assert {entry.args[0] for entry in table.values() if entry.args} == set(TIMEFRAMES)
+    assert table["bittrade-backfill"].interval_s == 60
+
+
+def test_a_waiting_price_is_dropped_before_the_next_one_is_due() -> None:
+    assert all(market_schedule(price_interval_s=n)[0].ttl_s <= n for n in (1, 5, 30, 60))
+
+
+@pytest.mark.parametrize(
+    ("line", "after", "expected"),
+    [
+        ("0 * * * *", "2026-01-01T10:59:59", "2026-01-01T11:00:00"),
+        ("0 * * * *", "2026-01-01T11:00:00", "2026-01-01T12:00:00"),
+        ("0 */18 * * *", "2026-01-01T00:00:01", "2026-01-01T18:00:00"),
+        ("0 */18 * * *", "2026-01-01T18:00:00", "2026-01-02T00:00:00"),
+        ("0 0 * * *", "2026-12-31T23:59:59", "2027-01-01T00:00:00"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
+def test_cron_lines_are_utc_whatever_the_machines_time_zone(
+    monkeypatch: pytest.MonkeyPatch, zone: str, line: str, after: str, expected: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert next_cron(line, after=_at(after)) == _at(expected)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"interval_s": 30, "cron": "0 * * * *"},
+        {},
+        {"interval_s": 30, "id": "price"},
+        {"interval_s": 30, "function": "os.system"},
+    ],
+)
+def test_a_line_that_makes_no_sense_cannot_be_written(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"^(bittrade-x|price): "):
+        ScheduleEntry(**{"id": "bittrade-x", "function": "bittrade.jobs.market.update_price"} | wrong)  # type: ignore[arg-type]
+
+
+# --- the four cases -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_new_is_added_and_due_at_once(redis: Redis, new_scheduler: NewScheduler) -> None:
+    late = replace(OFTEN, id="bittrade-late", first_after_s=20)
+    result = reconcile(new_scheduler(()), (HOURLY, OFTEN, late), now=1000.0)
+    assert result == Reconciliation(added=("bittrade-hourly", "bittrade-often", "bittrade-late"))
+    assert _due(redis) == {"bittrade-hourly": 1000.0, "bittrade-often": 1000.0, "bittrade-late": 1020.0}
+
+
+def test_what_is_unchanged_is_left_alone_with_its_due_time(redis: Redis, new_scheduler: NewScheduler) -> None:
+    scheduler = new_scheduler(())
+    reconcile(scheduler, (HOURLY, OFTEN), now=1000.0)
+    assert not reconcile(scheduler, (HOURLY, OFTEN), now=1015.0)
+    assert set(_due(redis).values()) == {1000.0}
+
+
+def test_what_changed_is_replaced_and_due_at_its_next_regular_moment(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    scheduler = new_scheduler(())
+    reconcile(scheduler, (HOURLY, OFTEN), now=1000.0)
+    changed = (replace(HOURLY, cron="30 * * * *"), replace(OFTEN, interval_s=10))
+    assert reconcile(scheduler, changed, now=1000.0) == Reconciliation(
+        replaced=("bittrade-hourly", "bittrade-often")
+    )
+    assert _due(redis) == {"bittrade-hourly": 1800.0, "bittrade-often": 1010.0}
+    assert not reconcile(scheduler, changed, now=1000.0)
+
+
+def test_what_was_withdrawn_is_removed_and_other_peoples_entries_are_not(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    scheduler = new_scheduler(())
+    redis.zadd(SCHEDULED, {"somebody-elses": 5e9})
+    reconcile(scheduler, (HOURLY, OFTEN))
+    assert reconcile(scheduler, (OFTEN,)) == Reconciliation(removed=("bittrade-hourly",))
+    assert set(_due(redis)) == {"bittrade-often", "somebody-elses"}
+    assert not redis.exists("rq:job:bittrade-hourly")
+
+
+# --- starts, the watchdog, and two at once ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", ["entry", "template", "both", "unreadable"])
+def test_the_watchdog_restores_what_was_deleted_by_hand(
+    redis: Redis, new_scheduler: NewScheduler, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    scheduler = new_scheduler((HOURLY, OFTEN))
+    scheduler.tick()
+    if lost in {"entry", "both"}:
+        redis.zrem(SCHEDULED, "bittrade-hourly")
+    if lost in {"template", "both"}:
+        redis.delete("rq:job:bittrade-hourly")
+    if lost == "unreadable":
+        redis.hset("rq:job:bittrade-hourly", "meta", b"\x80\x04garbage")
+    scheduler.tick()
+    began = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: began + WATCHDOG_S + 0.1)
+    scheduler.tick()
+    assert set(_due(redis)) == {"bittrade-hourly", "bittrade-often"}
+    assert redis.exists("rq:job:bittrade-hourly")
+
+
+def test_the_watchdog_looks_at_least_every_ten_seconds() -> None:
+    assert WATCHDOG_S <= 10
+
+
+def test_five_restarts_leave_one_entry_each_and_queue_nothing_twice(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    table = market_schedule(price_interval_s=30)
+    for _ in range(5):
+        new_scheduler(table).tick()
+    assert sorted(_due(redis)) == sorted(entry.id for entry in table)
+    assert _queued(redis) == sorted(entry.id for entry in table if entry.first_after_s == 0)
+
+
+def test_two_schedulers_at_once_have_one_entry_each_and_queue_each_run_once(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    first, second = new_scheduler((HOURLY, OFTEN)), new_scheduler((HOURLY, OFTEN))
+    first.reconcile()
+    second.reconcile()
+    due = _due(redis)
+    now = time.time() + 1
+    # Both have read the same due moments; only one of them may act on each.
+    queued = [
+        [scheduler._enqueue_run(name, due=due[name], now=now) for name in due]
+        for scheduler in (first, second)
+    ]
+    assert queued == [[True, True], [False, False]]
+    assert _queued(redis) == ["bittrade-hourly", "bittrade-often"]
+    assert len(_due(redis)) == 2
+
+
+def test_a_fresh_start_queues_the_price_the_sentiment_and_all_five_charts_at_once(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    queued = new_scheduler(market_schedule(price_interval_s=30)).tick()
+    charts = {f"bittrade-chart-{timeframe}" for timeframe in TIMEFRAMES}
+    assert set(queued) == charts | {"bittrade-price", "bittrade-sentiment"}
+    assert redis.llen("rq:queue:price") == 1
+    assert redis.llen("rq:queue:market") == 6
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def _make_due(redis: Redis, entry: ScheduleEntry) -> None:
+    redis.zadd(SCHEDULED, {entry.id: time.time() - 0.5})
+
+
+def test_an_interval_counts_from_the_due_moment_and_does_not_drift(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    scheduler = new_scheduler((OFTEN,))
+    scheduler.tick()
+    due = time.time() - 0.9
+    redis.zadd(SCHEDULED, {OFTEN.id: due})
+    scheduler.tick()
+    assert _due(redis)[OFTEN.id] == pytest.approx(due + 30, abs=0.001)
+
+
+def test_moments_missed_while_no_scheduler_ran_are_not_made_up_for(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    scheduler = new_scheduler((OFTEN,))
+    scheduler.tick()
+    redis.zadd(SCHEDULED, {OFTEN.id: time.time() - 3600})
+    redis.delete("rq:queue:price")
+    assert scheduler.tick() == [OFTEN.id]
+    assert scheduler.tick() == []
+    assert _due(redis)[OFTEN.id] == pytest.approx(time.time() + 30, abs=2)
+
+
+def test_nothing_piles_up_while_no_worker_runs(redis: Redis, new_scheduler: NewScheduler) -> None:
+    scheduler = new_scheduler((OFTEN, HOURLY))
+    for _ in range(20):
+        scheduler.tick()
+        _make_due(redis, OFTEN)
+        _make_due(redis, HOURLY)
+    assert _queued(redis) == [HOURLY.id, OFTEN.id]
+
+
+def test_a_run_whose_time_to_live_has_passed_makes_room_for_the_next(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    scheduler = new_scheduler((OFTEN,))
+    scheduler.tick()
+    (expired,) = redis.lrange("rq:queue:price", 0, -1)
+    redis.delete(b"rq:job:" + expired)
+    _make_due(redis, OFTEN)
+    assert scheduler.tick() == [OFTEN.id]
+    (fresh,) = redis.lrange("rq:queue:price", 0, -1)
+    assert fresh != expired
+
+
+def test_every_run_carries_its_limits(redis: Redis, new_scheduler: NewScheduler) -> None:
+    for entry in market_schedule(price_interval_s=30):
+        scheduler = new_scheduler((replace(entry, first_after_s=0),))
+        scheduler.tick()
+        (run_id,) = redis.lrange(f"rq:queue:{entry.queue}", 0, -1)
+        run = scheduler.job_class.fetch(run_id.decode(), connection=redis)
+        assert (run.func_name, tuple(run.args)) == (entry.function, entry.args)
+        assert (run.timeout, run.result_ttl, run.failure_ttl) == (entry.timeout_s, 60, 3600)
+        assert 0 < redis.ttl(run.key) <= entry.ttl_s
+        redis.flushdb()
+
+
+def test_entries_and_runs_are_json_and_never_pickles(redis: Redis, new_scheduler: NewScheduler) -> None:
+    new_scheduler((HOURLY,)).tick()
+    for key in redis.keys("rq:job:*"):
+        data = redis.hgetall(key)
+        assert b"\x80\x04" not in data.get(b"meta", b"")
+        assert data[b"created_at"]
+    assert b"entry" in redis.hget("rq:job:bittrade-hourly", "meta")

@@ -1,0 +1,136 @@
+"""The two programs as an operator starts them, against the simulator, a database and a Redis that dies."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+import config
+from bittrade import create_app, extensions
+from bittrade.domain.pricing import TIMEFRAMES
+from dev.simulator import Simulator, running_simulator
+
+from .conftest import PrivateRedis, wait_until
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with running_simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def prepared_database(new_sqlite: Callable[[], str]) -> str:
+    url = new_sqlite()
+    with create_app(config.load(DATABASE_URL=url)).app_context():
+        extensions.db.create_all()
+        extensions.db.engine.dispose()
+    return url
+
+
+@pytest.fixture
+def start(private_redis: PrivateRedis, prepared_database: str, simulator: Simulator) -> Iterator[Start]:
+    environment = os.environ | {
+        "DATABASE_URL": prepared_database,
+        "REDIS_URL": private_redis.url,
+        "COINGECKO_API_URL": simulator.coingecko_url,
+        "FEAR_GREED_API_URL": simulator.sentiment_url,
+        "PRICE_INTERVAL_S": "2",
+    }
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **changes: str) -> "subprocess.Popen[bytes]":
+        started.append(subprocess.Popen([sys.executable, "worker.py", *arguments], env=environment | changes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def _ends_within(
+    process: "subprocess.Popen[bytes]", seconds: float, signal_number: int = signal.SIGTERM
+) -> bool:
+    process.send_signal(signal_number)
+    return process.wait(timeout=seconds) == 0
+
+
+def _rows(url: str, table: str) -> int:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        count: int = connection.execute(sa.text(f"SELECT COUNT(*) FROM {table}")).scalar_one()  # noqa: S608
+    engine.dispose()
+    return count
+
+
+def test_a_fresh_install_is_filled_at_once_and_both_programs_outlive_redis(
+    start: Start, private_redis: PrivateRedis, prepared_database: str, simulator: Simulator
+) -> None:
+    worker, scheduler = start(PRICE_INTERVAL_S="30"), start("scheduler", PRICE_INTERVAL_S="30")
+    wait_until(lambda: _rows(prepared_database, "bitcoin_chart_data") == len(TIMEFRAMES), within_s=20)
+    wait_until(lambda: _rows(prepared_database, "bitcoin_sentiment") == 1, within_s=5)
+    assert _rows(prepared_database, "bitcoin_data") == 1
+    assert simulator.requests() == 7
+
+    private_redis.kill()
+    private_redis.start()
+    before = simulator.requests("price")
+    wait_until(lambda: simulator.requests("price") > before, within_s=10)
+    assert (worker.poll(), scheduler.poll()) == (None, None)
+
+    assert _ends_within(worker, 5)
+    assert _ends_within(scheduler, 5, signal.SIGINT)
+
+
+def test_a_worker_asked_to_end_gives_the_running_job_some_seconds_and_goes(
+    start: Start, simulator: Simulator
+) -> None:
+    simulator.set("slow", seconds=30, path="price")
+    worker, scheduler = start(), start("scheduler")
+    wait_until(lambda: simulator.requests("price"), within_s=15)
+    assert _ends_within(worker, 5)
+    assert _ends_within(scheduler, 5)
+
+
+def test_both_programs_start_and_end_while_redis_is_away(start: Start, private_redis: PrivateRedis) -> None:
+    private_redis.kill()
+    processes = [start(), start("scheduler")]
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes[0].wait(timeout=3)
+    assert [process.poll() for process in processes] == [None, None]
+    assert all(_ends_within(process, 5) for process in processes)
+
+
+def test_a_killed_worker_leaves_nothing_that_stops_the_next_one(start: Start, simulator: Simulator) -> None:
+    start("scheduler")
+    for _ in range(2):
+        worker = start()
+        before = simulator.requests("price")
+        wait_until(lambda: simulator.requests("price") > before, within_s=10)  # noqa: B023
+        worker.kill()
+        worker.wait()
+    before = simulator.requests("price")
+    start()
+    wait_until(lambda: simulator.requests("price") > before, within_s=10)
+
+
+def test_a_wrong_argument_gets_a_usage_line() -> None:
+    wrong = subprocess.run(
+        [sys.executable, "worker.py", "sheduler"], capture_output=True, text=True, timeout=30
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("usage: python worker.py [-h] [{worker,scheduler}]")
+
+
+def test_a_process_that_gevent_has_patched_is_refused() -> None:
+    code = "from gevent import monkey; monkey.patch_all(); import sys, worker; sys.exit(worker.main([]))"
+    refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 2
+    assert "gevent has patched this process" in refused.stderr

@@ -1,0 +1,142 @@
+"""The RQ door.
+
+    python worker.py               work the queues: fetch prices, sentiment and charts
+    python worker.py scheduler     queue those jobs when they are due
+
+Both outlive Redis: they wait for its return, for ever. What runs when is in `bittrade/jobs/schedule.py`; nothing here
+knows what a job does. gevent must not have patched this process: RQ ends jobs that take too long by SIGALRM, and forks.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from flask import Flask
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker.base import StopRequested
+
+from bittrade import create_app, extensions
+from bittrade.jobs.schedule import QUEUES, market_schedule
+from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
+
+logger = logging.getLogger("bittrade.worker")
+
+REDIS_WAIT_S = 1.0
+REDIS_HANG_S = 10  # a command of the scheduler that takes longer than this is a Redis that hangs
+HORSE_GRACE_S = 3.0  # what a running job gets to finish once the worker is asked to end
+
+
+class MarketWorker(Worker):
+    """An RQ worker that forks for each job, is back within seconds of Redis' return, and ends within seconds."""
+
+    max_connection_wait_time = REDIS_WAIT_S  # RQ's own grows to a minute
+    job_class = NamedJob
+    log_result_lifespan = False
+    log_job_description = False
+
+    def __init__(self, app: Flask, connection: Redis) -> None:
+        # A worker_ttl of 25 s makes it wait on the queues for 10 s at a time, so a Redis that hangs is noticed in 20.
+        super().__init__(
+            list(QUEUES),
+            connection=connection,
+            serializer=JSONSerializer,
+            worker_ttl=25,
+            maintenance_interval=60,
+            log_job_description=False,
+        )
+        self._app = app
+        self.was_asked_to_end = False
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        """Run the job in the forked child, with connections of its own."""
+        with self._app.app_context():
+            for engine in extensions.db.engines.values():
+                engine.dispose(close=False)
+            return super().perform_job(job, queue)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Let the running job finish, but not for long: all jobs can be run again."""
+        self.was_asked_to_end = True
+        super().handle_warm_shutdown_request()
+        if self.horse_pid:
+            timer = threading.Timer(HORSE_GRACE_S, self._end_horse)
+            timer.daemon = True
+            timer.start()
+
+    def _end_horse(self) -> None:
+        # Read once: it becomes 0 when the job ends, and group 0 is this very process.
+        if pid := self.horse_pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def teardown(self) -> None:
+        """Say goodbye if Redis hears it; end the listening thread in any case."""
+        if self.is_horse:
+            return
+        listener: Any = self.pubsub_thread
+        if listener:
+            listener.stop()
+        with suppress(RedisError):
+            self.register_death()
+        with suppress(RedisError):
+            self.unsubscribe()
+
+
+def run_worker(app: Flask) -> None:
+    """Work until SIGTERM or SIGINT. RQ's loop ends when Redis goes at the wrong moment: then it begins anew."""
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)  # each job says its one line itself
+    with app.app_context():
+        connection = extensions.queue_redis()
+    is_up = True
+    while True:
+        end_on_signals()  # RQ's own handlers hold only while its loop runs
+        try:
+            worker = MarketWorker(app, connection)
+            is_up = True
+            logger.info("worker: ready for jobs of the queues %s", ", ".join(QUEUES))
+            worker.work(logging_level=None)
+            if worker.was_asked_to_end:
+                return
+        except RedisError as failure:
+            if is_up:
+                logger.error("worker: Redis is away (%s); trying again each second", failure)
+            is_up = False
+        except StopRequested:
+            return
+        end_on_signals()
+        time.sleep(REDIS_WAIT_S)
+
+
+def run_scheduler(app: Flask) -> None:
+    """Queue what is due until SIGTERM or SIGINT."""
+    with app.app_context():
+        connection = extensions.queue_redis()
+    connection.connection_pool.connection_kwargs["socket_timeout"] = REDIS_HANG_S
+    table = market_schedule(price_interval_s=app.config["PRICE_INTERVAL_S"])
+    SteadyScheduler(connection=connection, table=table).run_for_ever()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python worker.py", description="BitTrade's background jobs.")
+    parser.add_argument("role", nargs="?", choices=["worker", "scheduler"], default="worker")
+    role = parser.parse_args(arguments).role
+    if extensions.is_gevent():
+        print("worker: gevent has patched this process; start it without gevent", file=sys.stderr)
+        return 2
+    app = create_app()
+    (run_scheduler if role == "scheduler" else run_worker)(app)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

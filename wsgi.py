@@ -1,0 +1,5 @@
+"""The gunicorn door."""
+
+from bittrade import create_app
+
+app = create_app()
