@@ -63,6 +63,7 @@ def transaction(row: Any) -> dict[str, Any]:
         "executed_at": None if row.executed_at is None else timestamp(row.executed_at),
         "seq": row.seq,
         "client_order_id": row.client_order_id,
+        "reverses_id": row.reverses_id,
     }
 
 

@@ -23,7 +23,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Engine
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
@@ -32,7 +32,7 @@ import config
 from bittrade import cache, create_app, wire
 from bittrade.domain.pricing import PriceQuote
 from bittrade.extensions import db, socketio
-from bittrade.models import Setting
+from bittrade.models import Setting, Transaction
 from bittrade.services import auth, funds, health, market
 from bittrade.services.funds import Funds
 from dev.services import embedded_redis, free_port
@@ -68,6 +68,7 @@ class Database:
     def empty(self) -> None:
         """Leave what a fresh migration leaves."""
         with self.engine().begin() as connection:
+            connection.execute(update(Transaction.__table__).values(reverses_id=None))  # a row that names another
             for table in reversed(db.metadata.sorted_tables):
                 connection.execute(table.delete())
             connection.execute(insert(Setting.__table__), self.settings)

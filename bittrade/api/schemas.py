@@ -376,6 +376,7 @@ class TransactionAnswer(Answer):
     executed_at: str | None
     seq: int
     client_order_id: str | None
+    reverses_id: int | None = Field(description="the transaction that this one undoes")
     cached: bool
 
 

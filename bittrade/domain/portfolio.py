@@ -29,11 +29,14 @@ class Portfolio:
     proceeds_without_cost_inr: int = 0
 
     def apply(self, *, inr: int, satoshis: int) -> None:
-        """Take in one movement: the changes of the user's rupees and satoshis."""
+        """Take in one movement: the changes of the user's rupees and satoshis.
+
+        Only where they go opposite ways was one paid with the other; a deposit or withdrawal may move both.
+        """
         if satoshis > 0:
-            self.lots.append(Lot(satoshis, -inr if inr else None))
+            self.lots.append(Lot(satoshis, -inr if inr < 0 else None))
         elif satoshis < 0:
-            self._take(-satoshis, inr)
+            self._take(-satoshis, max(inr, 0))
 
     def _take(self, satoshis: int, proceeds_inr: int) -> None:
         """Remove the oldest satoshis; without proceeds (a withdrawal) nothing is gained."""

@@ -44,6 +44,7 @@ _COLUMNS = (
     Transaction.executed_at,
     Transaction.seq,
     Transaction.client_order_id,
+    Transaction.reverses_id,
 )
 
 
