@@ -59,17 +59,18 @@ class PrivateMariaDB:
         if self._account:
             shutil.chown(self._folder, self._account)
         command = ["mariadb-install-db", "--no-defaults", f"--datadir={self._data}", *self._as_account()]
+        command += [f"--tmpdir={self._folder}"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
         if done.returncode:
             raise ServiceFailed(f"mariadb-install-db failed:\n{(done.stdout + done.stderr)[-1000:]}")
         self.start()
-        with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
-                cursor.execute(f"CREATE USER {USER}@'{LOOPBACK}' IDENTIFIED BY %s", [self._password])
-                cursor.execute(f"GRANT ALL ON {DATABASE}.* TO {USER}@'{LOOPBACK}'")
-                cursor.execute("ALTER USER root@localhost IDENTIFIED BY %s", [secrets.token_hex(16)])
+        root = pymysql.connect(unix_socket=str(self._socket), user="root")
+        with root, root.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
+            cursor.execute(f"CREATE USER {USER}@'{LOOPBACK}' IDENTIFIED BY %s", [self._password])
+            cursor.execute(f"GRANT ALL ON {DATABASE}.* TO {USER}@'{LOOPBACK}'")
+            cursor.execute("ALTER USER root@localhost IDENTIFIED BY %s", [secrets.token_hex(16)])
 
     def start(self) -> float:
         """Start the server on what is in its folder, and wait until it answers: seconds that took."""
@@ -84,14 +85,18 @@ class PrivateMariaDB:
             )
         while not self.is_answering():
             if self._server.poll() is not None or time.monotonic() - began > START_TIMEOUT_S:
-                raise ServiceFailed(f"mariadbd did not start:\n{self._log.read_text(errors='replace')[-1500:]}")
+                raise ServiceFailed(
+                    f"mariadbd did not start:\n{self._log.read_text(errors='replace')[-1500:]}"
+                )
             time.sleep(0.02)
         return time.monotonic() - began
 
     def is_answering(self) -> bool:
         """Whether it greets a client; whether it lets one in is another matter."""
         try:
-            with pymysql.connect(unix_socket=str(self._socket), user="nobody", connect_timeout=1, read_timeout=1):
+            with pymysql.connect(
+                unix_socket=str(self._socket), user="nobody", connect_timeout=1, read_timeout=1
+            ):
                 return True
         except pymysql.MySQLError as error:
             return error.args[0] in (1045, 1698)  # access denied
@@ -129,6 +134,8 @@ class PrivateMariaDB:
             "socket": self._socket,
             "port": self._port,
             "bind-address": LOOPBACK,
+            # At its start a server deletes the temporary tables it finds: another server's, in a shared folder.
+            "tmpdir": self._folder,
             "pid-file": self._folder / "mariadb.pid",
             "innodb-flush-log-at-trx-commit": 1,
             "innodb-buffer-pool-size": "128M",
