@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-CODE   := bittrade dev config.py worker.py wsgi.py
+CODE   := bittrade dev drills config.py worker.py wsgi.py
 
 # Tests that speak with the real JavaScript client need its package; without npm they are skipped, aloud.
 NODE_LOCK  := $(wildcard tests/e2e/package-lock.json)
@@ -13,7 +13,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format-check lint types imports format lock clean
+.PHONY: help setup run test drill check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ types: $(STAMP)  ## Check the types
 
 imports: $(STAMP)  ## Check the architecture's arrows
 	@$(BIN)/lint-imports
+
+drill: $(STAMP)  ## Load and faults against private servers, then prove the books; make drill ARGS=--short
+	@$(BIN)/python -m drills $(ARGS)
+
+audit: $(STAMP)  ## Look for committed secrets and known holes; write the bill of materials
+	@$(BIN)/python -m dev.audit
 
 format: $(STAMP)  ## Format, and mend what the linter can mend
 	@$(BIN)/ruff format .

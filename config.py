@@ -5,8 +5,10 @@ upper-case names in `app.config`.
 """
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,10 +18,17 @@ PRINTED_SECRETS = {
     "bittrade_secret_key_2024",
     "your_super_secure_jwt_secret_key_here",
     "super_secure_production_jwt_secret_256_bit",
+    "secure_password",
+    "very_secure_production_password",
+    "redis_password",
+    "secure_redis_password",
 }
 PLACEHOLDER = "change-me"
 DEVELOPMENT_SECRET = "development-only-secret-not-for-production"  # noqa: S105 - refused in production
 MIN_SECRET_BYTES = 32
+MIN_DIFFERENT_SIGNS = 8
+
+RateLimit = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8} per (second|minute|hour|day)$")]
 
 
 class ConfigurationError(SystemExit):
@@ -37,6 +46,7 @@ class Config(BaseSettings):
     HOST: str = "127.0.0.1"
     PORT: int = Field(3001, ge=1, le=65535)
     WEB_CONCURRENCY: int = Field(1, ge=1, le=256)
+    FLASK_DEBUG: bool = False
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     DATABASE_URL: str = ""
@@ -55,15 +65,31 @@ class Config(BaseSettings):
     QUEUE_REDIS_URL: str = ""
 
     JWT_SECRET: str = ""
+    JWT_SECRET_PREVIOUS: str = ""  # still accepted while JWT_SECRET is being replaced
     JWT_LIFETIME_S: int = Field(24 * 3600, ge=60)
     BCRYPT_COST: int = Field(12, ge=4, le=16)
     LOGIN_FAILURES_BEFORE_LOCK: int = Field(10, ge=1)
 
     COINGECKO_API_URL: str = "https://api.coingecko.com/api/v3"
     COINGECKO_API_KEY: str = ""
+    COINGECKO_CALLS_PER_MINUTE: int = Field(10, ge=1, le=10_000)
+    COINGECKO_CALLS_PER_MONTH: int = Field(100_000, ge=0)  # 0: no limit
+    COINBASE_API_URL: str = "https://api.exchange.coinbase.com"
+    COINBASE_CALLS_PER_MINUTE: int = Field(10, ge=1, le=10_000)
+    COINBASE_CALLS_PER_MONTH: int = Field(0, ge=0)
+    KRAKEN_API_URL: str = "https://api.kraken.com/0/public"
+    KRAKEN_CALLS_PER_MINUTE: int = Field(10, ge=1, le=10_000)
+    KRAKEN_CALLS_PER_MONTH: int = Field(0, ge=0)
     FEAR_GREED_API_URL: str = "https://api.alternative.me/fng"
+    FEAR_GREED_CALLS_PER_MINUTE: int = Field(10, ge=1, le=10_000)
+    PRICE_SOURCES: Annotated[list[str], NoDecode] = ["coingecko", "coinbase", "kraken"]
     PRICE_INTERVAL_S: int = Field(30, ge=1, le=3600)
     MAX_PRICE_AGE_S: int = Field(90, ge=1, le=86400)
+    PRICE_JUMP_LIMIT_PCT: float = Field(20, gt=0, le=1000)
+    PRICE_CONFIRM_WITHIN_PCT: float = Field(2, gt=0, le=100)
+    PRICE_RAW_DAYS: int = Field(7, ge=1)
+    PRICE_MINUTE_DAYS: int = Field(90, ge=1)
+    LEDGER_VERIFY_INTERVAL_S: int = Field(3600, ge=60)
 
     MIN_ORDER_INR: int = Field(1, ge=1)
     MAX_ORDER_INR: int = Field(100_000_000, ge=1, le=10**15)
@@ -71,9 +97,24 @@ class Config(BaseSettings):
 
     CORS_ORIGINS: Annotated[list[str], NoDecode] = ["*"]
     SOCKET_TRANSPORTS: Annotated[list[str], NoDecode] = []
+    SOCKET_NODE: str = Field("", pattern=r"^[a-z0-9]{0,16}$")
+    SOCKETS_PER_PROCESS: int = Field(2500, ge=1, le=20_000)
+    SOCKETS_PER_ADDRESS: int = Field(2500, ge=1, le=20_000)
+    SOCKETS_PER_USER: int = Field(50, ge=1, le=20_000)
     TRUSTED_PROXY_HOPS: int = Field(0, ge=0, le=10)
+    TRUSTED_HOSTS: Annotated[list[str], NoDecode] = []
+    BODY_TIMEOUT_S: int = Field(10, ge=1, le=300)
 
-    @field_validator("CORS_ORIGINS", "SOCKET_TRANSPORTS", mode="before")
+    RATELIMIT_ENABLED: bool = True
+    RATELIMIT_READ: RateLimit = "1000 per second"
+    RATELIMIT_LOGIN: RateLimit = "300 per minute"
+    RATELIMIT_LOGIN_ACCOUNT: RateLimit = "60 per minute"
+    RATELIMIT_REGISTER: RateLimit = "300 per minute"
+    RATELIMIT_WRITE: RateLimit = "120 per minute"
+    RATELIMIT_TRADE: RateLimit = "100 per second"
+    RATELIMIT_KEY: RateLimit = "100 per second"
+
+    @field_validator("CORS_ORIGINS", "SOCKET_TRANSPORTS", "PRICE_SOURCES", "TRUSTED_HOSTS", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -93,7 +134,17 @@ class Config(BaseSettings):
         )
         if not set(self.SOCKET_TRANSPORTS) <= set(both):
             raise ValueError("SOCKET_TRANSPORTS takes 'polling' and 'websocket'")
+        self._check_prices()
         return self
+
+    def _check_prices(self) -> None:
+        known = {"coingecko", "coinbase", "kraken"}
+        if not self.PRICE_SOURCES or not set(self.PRICE_SOURCES) <= known:
+            raise ValueError(f"PRICE_SOURCES takes one or more of {', '.join(sorted(known))}")
+        if len(set(self.PRICE_SOURCES)) != len(self.PRICE_SOURCES):
+            raise ValueError("PRICE_SOURCES names a source twice")
+        if self.PRICE_MINUTE_DAYS < self.PRICE_RAW_DAYS:
+            raise ValueError("PRICE_MINUTE_DAYS must not be below PRICE_RAW_DAYS")
 
     def _database_url(self) -> str:
         if not self.DB_HOST:
@@ -132,24 +183,68 @@ class Testing(Development):
 
     BCRYPT_COST: int = 4
     TESTING: bool = True
+    RATELIMIT_ENABLED: bool = False  # the tests of the limits switch them on
+    # A closed port: a test that forgets to say where the sources are must not find the real ones.
+    COINGECKO_API_URL: str = "http://127.0.0.1:9/api/v3"
+    COINBASE_API_URL: str = "http://127.0.0.1:9/coinbase"
+    KRAKEN_API_URL: str = "http://127.0.0.1:9/kraken"
+    FEAR_GREED_API_URL: str = "http://127.0.0.1:9/fng"
 
 
 class Production(Config):
-    """Refuses to start with what only a developer may have."""
+    """Refuses to start with what only a developer may have, and says all that has to change at once."""
+
+    CORS_ORIGINS: Annotated[list[str], NoDecode] = []  # our own pages; others have to be named
+    SOCKETS_PER_ADDRESS: int = Field(500, ge=1, le=20_000)  # elsewhere all clients may have the same
 
     @model_validator(mode="after")
     def _refuse_weak(self) -> Self:
-        if not self.JWT_SECRET:
-            raise ValueError("JWT_SECRET is not set. Make one with: openssl rand -hex 32")
-        if self.JWT_SECRET in PRINTED_SECRETS | {DEVELOPMENT_SECRET} or PLACEHOLDER in self.JWT_SECRET:
-            raise ValueError("JWT_SECRET is printed in documents. Make one with: openssl rand -hex 32")
-        if len(self.JWT_SECRET.encode()) < MIN_SECRET_BYTES:
-            raise ValueError(
-                f"JWT_SECRET has fewer than {MIN_SECRET_BYTES} bytes. Make one with: openssl rand -hex 32"
-            )
-        if self.is_sqlite:
-            raise ValueError("SQLite is for development. Set DATABASE_URL, or DB_HOST and its companions")
+        if reasons := [*self._bad_secrets(), *self._bad_settings()]:
+            raise ValueError("\n  ".join(reasons))
         return self
+
+    def _bad_secrets(self) -> Iterator[str]:
+        """Every secret that cannot stay one, with what to do about it."""
+        if not self.JWT_SECRET:
+            yield f"JWT_SECRET is not set. {MAKE_ONE}"
+        for name in ("JWT_SECRET", "JWT_SECRET_PREVIOUS"):
+            if (secret := getattr(self, name)) and (fault := _fault_of(secret)):
+                yield f"{name} {fault}. {MAKE_ONE}"
+        for name in ("DATABASE_URL", "REDIS_URL", "QUEUE_REDIS_URL"):
+            password = unquote(urlsplit(getattr(self, name)).password or "")
+            if password in PRINTED_SECRETS or PLACEHOLDER in password:
+                yield f"{name} has a password that documents print. Give the service one of your own"
+        if (mode := _mode_of(Path(".env"))) is not None and mode & 0o077:
+            yield f".env can be read by others (mode {mode:04o}). Mend it with: chmod 600 .env"
+
+    def _bad_settings(self) -> Iterator[str]:
+        if self.is_sqlite:
+            yield "SQLite is for development, and for one process. Set DATABASE_URL, or DB_HOST and its companions"
+        if "*" in self.CORS_ORIGINS:
+            yield "CORS_ORIGINS is *. Name the pages that may call us: CORS_ORIGINS=https://shop.example"
+        if self.FLASK_DEBUG:
+            yield "FLASK_DEBUG is on: errors would show code and variables. Unset it"
+
+
+MAKE_ONE = "Make one with: openssl rand -hex 32"
+
+
+def _fault_of(secret: str) -> str | None:
+    if secret in PRINTED_SECRETS | {DEVELOPMENT_SECRET} or PLACEHOLDER in secret:
+        return "is printed in documents"
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        return f"has fewer than {MIN_SECRET_BYTES} bytes"
+    if len(set(secret)) < MIN_DIFFERENT_SIGNS:
+        return "repeats itself: it can be guessed"
+    return None
+
+
+def _mode_of(path: Path) -> int | None:
+    """Who may read a file; None where there is none."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        return None
 
 
 ENVIRONMENTS: dict[str, type[Config]] = {
@@ -167,7 +262,10 @@ def load(**overrides: object) -> Config:
     try:
         return ENVIRONMENTS[name](**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        reasons = "\n".join(f"  {_name_of(e['loc'])}{e['msg']}" for e in error.errors(include_input=False))
+        reasons = "\n".join(
+            f"  {_name_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False)
+        )
         raise ConfigurationError(f"BitTrade will not start ({name}):\n{reasons}") from None
 
 

@@ -1,8 +1,8 @@
 from gevent import monkey
 monkey.patch_all()  # before anything else is imported: what comes first keeps unpatched locks and sockets
 
-# What the web server is told: `gunicorn -c gunicorn.conf.py wsgi:app`. Numbers only; it imports nothing of ours, because
-# it is read in gunicorn's master before any worker exists. This is the one place where gevent patches anything: the RQ
+# What the web server is told: `gunicorn -c gunicorn.conf.py wsgi:app`. Numbers, and one hook; nothing of ours is imported
+# at the top, because it is read in gunicorn's master before any worker exists. This is the one place where gevent patches anything: the RQ
 # worker, the scheduler, Alembic and the tests are plain blocking processes.
 
 import os
@@ -16,12 +16,12 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 worker_class = "gevent"
 
 # Each open WebSocket holds one connection; when all are taken nobody is accepted, so leave room for plain HTTP.
-worker_connections = 3000
+worker_connections = int(os.environ.get("SOCKETS_PER_PROCESS") or "2500") + 500
 
 # Watches the worker's heartbeat, not a request: a worker whose hub is blocked this long is killed and replaced.
 timeout = 30
-# Time for open requests and sockets to end after SIGTERM.
-graceful_timeout = 15
+# Time for open requests and sockets to end after SIGTERM; with what gunicorn adds, the process is gone within 15 s.
+graceful_timeout = 13
 # Also cuts clients that send their headers slowly. Behind a proxy that keeps connections, more than the proxy's own.
 keepalive = 5
 # Never recycle by count: the worker would stop accepting while its WebSockets linger.
@@ -37,3 +37,10 @@ preload_app = False
 forwarded_allow_ips = "127.0.0.1"
 
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
+
+
+def post_worker_init(worker):
+    """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
+    from bittrade import sockets
+
+    sockets.dismiss_all_with(worker)

@@ -1,7 +1,7 @@
 """The RQ door.
 
-    python worker.py               work the queues: fetch prices, sentiment and charts
-    python worker.py scheduler     queue those jobs when they are due
+    python worker.py               work the queues: fetch prices, sentiment and charts, clean up, prove the books
+    python worker.py scheduler     queue those jobs when due, tell when the feed goes stale, fetch when nobody does
 
 Both outlive Redis: they wait for its return, for ever. What runs when is in `bittrade/jobs/schedule.py`; nothing here
 knows what a job does. gevent must not have patched this process: RQ ends jobs that take too long by SIGALRM, and forks.
@@ -14,10 +14,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from flask import Flask
+from flask import Flask, current_app
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
@@ -26,13 +28,19 @@ from rq.serializers import JSONSerializer
 from rq.worker.base import StopRequested
 
 from bittrade import create_app, extensions
-from bittrade.jobs.schedule import QUEUES, market_schedule
+from bittrade.errors import BitTradeError
+from bittrade.jobs.schedule import QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
+from bittrade.services import market
+from bittrade.services.market import watch as market_watch
 
 logger = logging.getLogger("bittrade.worker")
+STARTED_AT = time.monotonic()
 
 REDIS_WAIT_S = 1.0
 REDIS_HANG_S = 10  # a command of the scheduler that takes longer than this is a Redis that hangs
+WATCH_S = 1.0  # how often the feed is looked at
+RESCUE_PAUSE_S = 15.0  # between two fetches of the scheduler's own, and before the first
 HORSE_GRACE_S = 3.0  # what a running job gets to finish once the worker is asked to end
 
 
@@ -63,6 +71,12 @@ class MarketWorker(Worker):
             for engine in extensions.db.engines.values():
                 engine.dispose(close=False)
             return super().perform_job(job, queue)
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        """A run that was killed is made up for within seconds, not at its next moment."""
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+        if not self.was_asked_to_end:
+            SteadyScheduler(connection=self.connection, table=()).run_soon(job.id)
 
     def handle_warm_shutdown_request(self) -> None:
         """Let the running job finish, but not for long: all jobs can be run again."""
@@ -122,8 +136,52 @@ def run_scheduler(app: Flask) -> None:
     with app.app_context():
         connection = extensions.queue_redis()
     connection.connection_pool.connection_kwargs["socket_timeout"] = REDIS_HANG_S
-    table = market_schedule(price_interval_s=app.config["PRICE_INTERVAL_S"])
-    SteadyScheduler(connection=connection, table=table).run_for_ever()
+    table = schedule(
+        price_interval_s=app.config["PRICE_INTERVAL_S"],
+        ledger_interval_s=app.config["LEDGER_VERIFY_INTERVAL_S"],
+    )
+    scheduler = SteadyScheduler(connection=connection, table=table)
+    # Beside the loop: a database that hangs must not keep jobs from being queued.
+    for name, look in (("watch", partial(watch, scheduler)), ("rescue", rescue)):
+        threading.Thread(target=each_second, args=(app, name, look), name=name, daemon=True).start()
+    scheduler.run_for_ever()
+
+
+def watch(scheduler: SteadyScheduler) -> None:
+    """Look at the feed, and tell everyone what changed."""
+    market_watch.look(scheduler.next_runs())
+
+
+def rescue() -> None:
+    """Fetch the price here when nobody else does."""
+    if not market.is_price_neglected():
+        return
+    # A start from nothing, or after a long pause, is the job's own business: it gets the time to do it.
+    pause_s = min(RESCUE_PAUSE_S, current_app.config["PRICE_INTERVAL_S"])
+    if time.monotonic() - STARTED_AT < pause_s:
+        return
+    logger.warning("rescue: the price job does not run; fetching the price here")
+    try:
+        market.update_price()
+    finally:
+        time.sleep(pause_s)
+
+
+def each_second(app: Flask, name: str, look: Callable[[], None]) -> None:
+    """Do it for ever. What is away is told once, until it is back."""
+    is_up = True
+    while True:
+        try:
+            with app.app_context():
+                look()
+            is_up = True
+        except (RedisError, BitTradeError) as failure:
+            if is_up:
+                logger.error("%s: %s; trying again each second", name, failure)
+            is_up = False
+        except Exception:
+            logger.exception("%s failed", name)
+        time.sleep(WATCH_S)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ def create_app(config: "Config | None" = None) -> Flask:
     app.config.from_object(config)
     logs.init_logging(app)
     extensions.init_app(app)
-    sockets.init_sockets()
+    sockets.init_sockets(app)
     api.init_api(app)
     cli.init_cli(app)
     return app

@@ -15,6 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 
 from bittrade import wire
+from bittrade.errors import BitTradeError
 from bittrade.extensions import is_gevent, socketio
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ def user_room(user_id: int) -> str:
 def price_changed(payload: dict[str, Any]) -> None:
     """`btc_price_update` to everyone; `payload` is `services.market.find_price_event()`."""
     _send("btc_price_update", lambda: payload)
+
+
+def market_status(payload: dict[str, Any]) -> None:
+    """`market_status` to everyone; `payload` is made by `services.market.watch`."""
+    _send("market_status", lambda: stamped(payload))
 
 
 def balance_changed(user_id: int, balance: dict[str, Any]) -> None:
@@ -66,6 +72,8 @@ class _Event:
                     payload, allow_nan=False
                 )  # the library would drop what it can't encode without a word
                 socketio.emit(self.name, payload, to=self.to)
+        except BitTradeError as error:
+            log.warning("could not broadcast %s: %s", self.name, error.message)
         except Exception:
             log.exception("could not broadcast %s", self.name)
 

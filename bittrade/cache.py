@@ -8,11 +8,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
+from flask import current_app
 from redis.exceptions import RedisError
 
+from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import cache_redis
 
 log = logging.getLogger(__name__)
@@ -25,8 +28,16 @@ SENTIMENT_TTL_S = 24 * 3600
 CHART_TTL_S = {"1d": 3600, "7d": 21_600, "30d": 43_200, "90d": 64_800, "365d": 86_400}
 USER_BALANCE_TTL_S = 600
 USER_TRANSACTIONS_TTL_S = 3600
+# Raise it when the shape of anything cached changes: an older release, or another program with the same keys, may have
+# filled the cache, and what it wrote must not be served.
+FORMAT = 1
+_FORMAT_KEY = "bittrade_format"
 # After a failure nobody asks again for this long: a Redis that hangs costs one time-out, not one a request.
 PAUSE_S = 1.0
+# Who finds nothing fills it; for everybody else that is worth waiting this long, and no longer.
+FILLING = "filling_"
+FILL_MS = 1000
+FILL_WAIT_S = 0.3
 
 
 def chart_key(timeframe: str) -> str:
@@ -68,32 +79,157 @@ class _Breaker:
 _breaker = _Breaker()
 
 
-def get(key: str) -> Any | None:
-    """The JSON value under `key`, or None."""
+def get(key: str) -> dict[str, Any] | None:
+    """The JSON object that `put` kept under `key`, or None. What anybody else wrote there is a miss."""
     raw = _breaker.call(lambda: cache_redis().get(key))
-    try:
-        return None if raw is None else orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        log.warning("cache holds something that is not JSON under %s", key)
+    if raw is None:
         return None
+    try:
+        held = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        held = None
+    if not isinstance(held, dict) or held.pop(_FORMAT_KEY, None) != FORMAT:
+        log.warning("cache held something that is not ours under %s", key)
+        release(key)
+        return None
+    return held
 
 
-def put(key: str, value: Any, ttl_s: int) -> None:
-    """Keep a JSON-ready value for `ttl_s` seconds."""
-    raw = orjson.dumps(value)
-    _breaker.call(lambda: cache_redis().set(key, raw, ex=ttl_s))
+def put(key: str, value: dict[str, Any], ttl_s: int) -> None:
+    """Keep a JSON object for `ttl_s` seconds."""
+    _keep(key, value, ttl_s, only_if_absent=False)
 
 
 def get_for(key: str, seq: int) -> Any | None:
     """A user's value under `key`, if it was made at exactly this `seq`."""
     held = get(key)
-    if isinstance(held, dict) and held.get("seq") == seq:
-        return held.get("value")
-    return None
+    return held["value"] if held is not None and held.get("seq") == seq else None
 
 
 def put_for(key: str, seq: int, value: Any, ttl_s: int) -> None:
     put(key, {"seq": seq, "value": value}, ttl_s)
+
+
+# --- one filler at a time -----------------------------------------------------------------------------------------
+
+
+def claim(key: str, *, ttl_ms: int) -> bool | None:
+    """Take a key that nobody holds, for a while: whether this call got it, or None where Redis is away."""
+    return _breaker.call(lambda: bool(cache_redis().set(key, "1", px=ttl_ms, nx=True)))
+
+
+def release(key: str) -> None:
+    """Give up what `claim` took, or take away what nobody can use."""
+    _breaker.call(lambda: cache_redis().delete(key))
+
+
+Load = Callable[[], dict[str, Any] | None]
+Test = Callable[[dict[str, Any]], bool]
+Filled = tuple[dict[str, Any] | None, bool]
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A load that is under way in this process, for whoever comes meanwhile."""
+
+    is_done: threading.Event = field(default_factory=threading.Event)
+    value: Filled = (None, False)
+    error: BaseException | None = None
+
+
+_flights: dict[tuple[int, str], _Flight] = {}
+_flights_lock = threading.Lock()
+
+
+def _always(_value: dict[str, Any]) -> bool:
+    return True
+
+
+def get_or_fill(
+    key: str,
+    load: Load,
+    ttl_s: int,
+    *,
+    is_fresh: Test = _always,
+    is_usable: Test = _always,
+) -> Filled:
+    """The value under `key` and whether it came from the cache; `load` runs once for everybody who misses it at a time.
+
+    While one loads, the others are served what is there if it `is_usable`; without that they wait for the one, in other
+    processes for FILL_WAIT_S at most. With the database away, anything that is there is served.
+    """
+    held = get(key)
+    if held is not None and is_fresh(held):
+        return held, True
+    place = (id(current_app._get_current_object()), key)  # type: ignore[attr-defined]
+    with _flights_lock:
+        is_leader = place not in _flights
+        flight = _flights.setdefault(place, _Flight())
+    if is_leader:
+        return _lead(place, flight, lambda: _fill(key, load, ttl_s, held, is_fresh, is_usable))
+    if held is not None and is_usable(held):
+        return held, True
+    if flight.is_done.wait(FILL_MS / 1000) and flight.error is None:
+        return flight.value
+    return load(), False
+
+
+def _lead(place: tuple[int, str], flight: _Flight, fill: Callable[[], Filled]) -> Filled:
+    try:
+        flight.value = fill()
+        return flight.value
+    except BaseException as error:
+        flight.error = error
+        raise
+    finally:
+        with _flights_lock:
+            _flights.pop(place, None)
+        flight.is_done.set()
+
+
+def _fill(
+    key: str,
+    load: Load,
+    ttl_s: int,
+    held: dict[str, Any] | None,
+    is_fresh: Test,
+    is_usable: Test,
+) -> Filled:
+    is_ours = claim(FILLING + key, ttl_ms=FILL_MS)
+    if is_ours is False:  # another process is at it
+        if held is not None and is_usable(held):
+            return held, True
+        filled = _wait_for(key, is_fresh)
+        if filled is not None:
+            return filled, True
+    try:
+        value = load()
+    except DatabaseUnavailable:
+        if held is None:
+            raise
+        return held, True
+    finally:
+        if is_ours:
+            release(FILLING + key)
+    if value is not None:
+        # Who records something newer meanwhile has put it here already: what was read before must not cover it.
+        _keep(key, value, ttl_s, only_if_absent=held is None)
+    return value, False
+
+
+def _wait_for(key: str, is_fresh: Test) -> dict[str, Any] | None:
+    deadline = time.monotonic() + FILL_WAIT_S
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
+        value = get(key)
+        if value is not None and is_fresh(value):
+            return value
+    return None
+
+
+def _keep(key: str, value: dict[str, Any], ttl_s: int, *, only_if_absent: bool) -> None:
+    raw = orjson.dumps({**value, _FORMAT_KEY: FORMAT})
+    _breaker.call(lambda: cache_redis().set(key, raw, ex=ttl_s, nx=only_if_absent))
 
 
 def is_alive() -> bool:

@@ -1,17 +1,19 @@
 """What operators type: `flask --app wsgi …`. Every change is written to the audit log as theirs."""
 
 import getpass
+import json
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import click
 from flask import Flask
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.errors import BitTradeError
-from bittrade.services import audit, auth, corrections, funds, halt, ledger, market, settings
+from bittrade.services import audit, auth, corrections, doctor, funds, halt, ledger, market, settings
 from bittrade.services.audit import Origin
 from bittrade.services.funds import Funds
 
@@ -22,6 +24,7 @@ market_group = AppGroup("market", help="Market data.")
 ledger_group = AppGroup("ledger", help="The books.")
 trading_group = AppGroup("trading", help="Halt and resume trading.")
 transaction_group = AppGroup("transaction", help="Corrections.")
+audit_group = AppGroup("audit", help="Who did what.")
 GROUPS = (
     user_group,
     balance_group,
@@ -30,12 +33,14 @@ GROUPS = (
     ledger_group,
     trading_group,
     transaction_group,
+    audit_group,
 )
 
 
 def init_cli(app: Flask) -> None:
     for group in GROUPS:
         app.cli.add_command(group)
+    app.cli.add_command(examine)
 
 
 def operation(command: Callable[..., None]) -> Callable[..., None]:
@@ -182,3 +187,40 @@ def reverse_transaction(transaction_id: int, why: str) -> None:
     """Post the opposite of a transaction."""
     posted = corrections.reverse_transaction(transaction_id, why=why)
     click.echo(f"transaction {posted.transaction_id} reverses {transaction_id}")
+
+
+@audit_group.command("tail")
+@click.option("--lines", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--user", "email", help="only what concerns this account")
+@click.option("--follow", is_flag=True, help="go on until Ctrl-C")
+@operation
+def tail_audit(lines: int, email: str | None, follow: bool) -> None:
+    """Show the newest rows of the audit log, oldest first."""
+    user_id = None if email is None else auth.get_user_id(email)
+    events = audit.tail(limit=lines, user_id=user_id)
+    _print_events(events)
+    while follow:
+        time.sleep(1)
+        after = events[-1]["id"] if events else 0
+        _print_events(fresh := audit.tail(limit=1000, after_id=after, user_id=user_id))
+        events = fresh or events
+
+
+def _print_events(events: list[dict[str, Any]]) -> None:
+    for event in events:
+        whom = "-" if event["user_id"] is None else f"user {event['user_id']}"
+        facts = json.dumps(event["facts"], sort_keys=True)
+        parts = (event["at"], event["action"], event["actor"], whom, event["address"] or "-", facts)
+        click.echo("\t".join(parts))
+
+
+@click.command("doctor")
+@with_appcontext
+def examine() -> None:
+    """Say what is wrong with this deployment and how to mend it; exit status 1 where something is."""
+    findings = doctor.examine()
+    for finding in findings:
+        click.echo(f"- {finding.fault}\n  {finding.remedy}")
+    if findings:
+        raise click.ClickException(f"{len(findings)} to mend")
+    click.echo("nothing to mend")

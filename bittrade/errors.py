@@ -79,6 +79,18 @@ class BodyTooLarge(BitTradeError):
     message = "The body is larger than 64 KiB"
 
 
+class BrokenBody(InvalidInput):
+    """A malformed chunk, or an end before the announced one: where the next request begins nobody knows."""
+
+    code = "bad_request"
+    message = "Bad request"
+
+
+class BodyTooSlow(BitTradeError):
+    code = "body_too_slow"
+    message = "The body took too long to arrive"
+
+
 class WeakPassword(InvalidInput):
     code = "weak_password"
     message = "The password is too easy to guess"
@@ -97,6 +109,41 @@ class TokenInvalid(BitTradeError):
 
     code = "token_invalid"
     message = "Invalid or expired token"
+
+    def __init__(self, *, user_id: int | None = None) -> None:
+        super().__init__()
+        self.user_id = user_id  # for the audit log alone: whose token it was, where that is known
+
+
+class InsufficientScope(BitTradeError):
+    """An API key that may not do this; facts: `needs` (one of them is enough) and `has`."""
+
+    code = "insufficient_scope"
+    message = "This API key may not do that"
+
+
+class KeyNotFound(BitTradeError):
+    """No such key, or somebody else's: nobody learns which."""
+
+    code = "key_not_found"
+    message = "API key not found"
+
+
+class TooManyKeys(BitTradeError):
+    code = "too_many_keys"
+    message = "Too many API keys. Revoke one first"
+
+
+class SessionNotFound(BitTradeError):
+    """No such session, or somebody else's: nobody learns which."""
+
+    code = "session_not_found"
+    message = "Session not found"
+
+
+class RateLimited(BitTradeError):
+    code = "rate_limited"
+    message = "Too many requests. Please try again later"
 
 
 class InvalidCredentials(BitTradeError):
@@ -264,6 +311,14 @@ class ProviderError(BitTradeError):
     """An upstream source failed or sent something that cannot be believed."""
 
     code = "provider_error"
+
+
+class AnswerRefused(ProviderError):
+    """The source answered, and what it said cannot be believed: no number, no time, out of any range, too old."""
+
+
+class SourceNotAsked(ProviderError):
+    """We did not ask: its budget is used up, or it asked us to wait. No failure of the source."""
 
 
 class ConfigurationError(BitTradeError):

@@ -14,14 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import sqlalchemy as sa
+from flask import current_app
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
-from bittrade.errors import DatabaseUnavailable, OutcomeUnknown
+from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy
 from bittrade.extensions import WRITING, db
 
 T = TypeVar("T")
 MAX_TRIES = 4
+PROOF_TIMEOUT_S = 900
 # 1020: record changed since last read (snapshot isolation); 1205: lock wait time-out; 1213: deadlock.
 RETRYABLE = {1020, 1205, 1213}
 
@@ -29,8 +33,53 @@ RETRYABLE = {1020, 1205, 1213}
 _sqlite_writer = threading.BoundedSemaphore(1)
 
 
+# Trades of one user run one after the other anyway, under the balance's lock. They queue here, before they take a
+# connection: or one busy user's waiting trades would hold the whole pool.
+_MAX_IN_LANE = 600
+_LANE_WAIT_S = 3
+
+
+class _Lane:
+    """One user's turn in this process."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.waiting = 0
+
+
+_lanes: dict[int, _Lane] = {}
+_lanes_lock = threading.Lock()
+
+
 class _CommitFailed(Exception):
     """Wraps what COMMIT raised, so that it is told from what came before it."""
+
+
+def commit_for(user_id: int, work: Callable[[Session], T]) -> T:
+    """`commit`, one at a time for one user in this process. Raises TooBusy besides, when too many are waiting."""
+    with _lane(user_id):
+        return commit(work)
+
+
+@contextmanager
+def _lane(user_id: int) -> Iterator[None]:
+    with _lanes_lock:
+        lane = _lanes.setdefault(user_id, _Lane())
+        if lane.waiting >= _MAX_IN_LANE:
+            raise TooBusy(retry_after_s=1)
+        lane.waiting += 1
+    try:
+        if not lane.turn.acquire(timeout=_LANE_WAIT_S):
+            raise TooBusy(retry_after_s=1)
+        try:
+            yield
+        finally:
+            lane.turn.release()
+    finally:
+        with _lanes_lock:
+            lane.waiting -= 1
+            if lane.waiting == 0:
+                del _lanes[user_id]
 
 
 def commit(work: Callable[[Session], T]) -> T:
@@ -64,6 +113,30 @@ def reading() -> Iterator[Session]:
         raise _translated(error) from error
     except exc.TimeoutError as error:
         raise DatabaseUnavailable(retry_after_s=1) from error
+
+
+@contextmanager
+def proving() -> Iterator[Session]:
+    """A session for queries that take minutes and must all see one moment: a snapshot, on a connection of its own.
+
+    The pool's connections give up after some seconds, so that a request does; a proof of the books may not.
+    """
+    if db.engine.dialect.name == "sqlite":
+        with reading() as session:  # its transactions are snapshots already
+            yield session
+        return
+    options = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]
+    limits = {**options["connect_args"], "read_timeout": PROOF_TIMEOUT_S}
+    engine = sa.create_engine(
+        db.engine.url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=limits
+    )
+    try:
+        with Session(engine) as session:
+            yield session
+    except exc.DBAPIError as error:
+        raise _translated(error) from error
+    finally:
+        engine.dispose()
 
 
 @contextmanager

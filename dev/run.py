@@ -174,6 +174,9 @@ def choose_market(settings: dict[str, str]) -> int | None:
     port = free_port()
     settings["COINGECKO_API_URL"] = f"http://127.0.0.1:{port}/api/v3"
     settings["FEAR_GREED_API_URL"] = f"http://127.0.0.1:{port}/fng"
+    # All or none: a price may not come from the simulator now and from an exchange the next time.
+    settings["COINBASE_API_URL"] = f"http://127.0.0.1:{port}/coinbase"
+    settings["KRAKEN_API_URL"] = f"http://127.0.0.1:{port}/0/public"
     say("!" * 100)
     say(f"!  {url} cannot be reached from here.")
     say("!  The prices of this run are MADE UP by a simulator (python -m dev.simulator).")

@@ -1,8 +1,9 @@
-"""A price simulator that is a real server: CoinGecko's and alternative.me's wire formats on loopback.
+"""A price simulator that is a real server: the wire formats of all our sources on one port of loopback.
 
     python -m dev.simulator --port 3002
 
-    COINGECKO_API_URL=http://127.0.0.1:3002/api/v3   FEAR_GREED_API_URL=http://127.0.0.1:3002/fng
+    COINGECKO_API_URL=http://127.0.0.1:3002/api/v3     COINBASE_API_URL=http://127.0.0.1:3002/coinbase
+    KRAKEN_API_URL=http://127.0.0.1:3002/0/public      FEAR_GREED_API_URL=http://127.0.0.1:3002/fng
 
 The price moves with every request and every second. `POST /control` makes the server slow, broken or a liar (MODES
 below); `GET /control` shows its state and how often it was asked. Every answer carries `Server: bittrade-simulator`, so
@@ -32,7 +33,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 SERVER_NAME = "bittrade-simulator"
-FEEDS = ("price", "chart", "sentiment")
+FEEDS = ("price", "chart", "sentiment", "coinbase", "kraken")
 MODES = {
     "normal": "a plausible answer",
     "slow": "answer after `seconds`",
@@ -51,6 +52,7 @@ MODES = {
     "1e400": "1e400 as the figure",
     "text": "text where a number belongs",
     "times_1000": "the figure times 1000",
+    "jump": "the figure times 1.5",
     "missing_coin": "an answer without bitcoin in it",
     "old_timestamp": "yesterday's answer (last week's for the sentiment)",
     "stuck": "the same answer, with the same time, for ever",
@@ -65,6 +67,7 @@ ATH_USD, ATH_DATE = 126_080.0, "2025-10-06T18:57:42.558Z"
 # How a figure is written in the modes that lie about it; json would refuse to write some of these.
 LIES = {"nan": "NaN", "negative": "-65000.5", "zero": "0", "1e400": "1e400", "text": '"65000.5 USD"'}
 FIGURE = "@figure@"
+FACTORS = {"times_1000": 1000, "jump": 1.5}
 
 
 @dataclass(slots=True)
@@ -194,7 +197,7 @@ def _behaviour(wanted: dict[str, Any]) -> Behaviour:
     return behaviour
 
 
-# --- what the two services answer ----------------------------------------------------------------------------------
+# --- what the services answer --------------------------------------------------------------------------------------
 
 
 def _iso(moment: datetime) -> str:
@@ -276,8 +279,46 @@ def sentiment_json(mode: str, now: datetime) -> str:
     return body.replace(f'"{FIGURE}"', written.get(mode, LIES.get(mode, f'"{value}"')))
 
 
+def coinbase_json(market: Market, mode: str, now: datetime) -> str:
+    """Coinbase Exchange's `/products/BTC-USD/ticker`: figures are text."""
+    if mode == "missing_coin":
+        return '{"message": "NotFound"}'
+    if mode == "old_timestamp":
+        now -= timedelta(days=1)
+    price = market.next_price()
+    ticker = {
+        "ask": f"{price + 0.01:.2f}",
+        "bid": f"{price - 0.01:.2f}",
+        "volume": "5471.22718301",
+        "trade_id": int(now.timestamp() * 10),
+        "price": FIGURE,
+        "size": "0.00066",
+        "time": now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z",
+        "rfq_volume": "12.031",
+    }
+    return json.dumps(ticker).replace(f'"{FIGURE}"', _text_figure(mode, price))
+
+
+def kraken_json(market: Market, mode: str, now: datetime) -> str:
+    """Kraken's `/Trades?pair=XBTUSD&count=1`: the price is text, the time a number."""
+    if mode == "missing_coin":
+        return '{"error": ["EQuery:Unknown asset pair"]}'
+    if mode == "old_timestamp":
+        now -= timedelta(days=1)
+    price = market.next_price()
+    trade = [FIGURE, "0.00100000", round(now.timestamp(), 7), "b", "l", "", 61_044_952]
+    body = {"error": [], "result": {"XXBTZUSD": [trade], "last": str(int(now.timestamp() * 1e9))}}
+    return json.dumps(body).replace(f'"{FIGURE}"', _text_figure(mode, price))
+
+
 def _figure(mode: str, price: float) -> str:
-    return LIES.get(mode, json.dumps(price * 1000 if mode == "times_1000" else price))
+    return LIES.get(mode, json.dumps(price * FACTORS.get(mode, 1)))
+
+
+def _text_figure(mode: str, price: float) -> str:
+    """As exchanges write it; a lie that is no text already becomes one."""
+    lie = LIES.get(mode)
+    return json.dumps(f"{price * FACTORS.get(mode, 1):.2f}") if lie is None else json.dumps(lie.strip('"'))
 
 
 @functools.cache
@@ -318,6 +359,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer("chart", query)
         elif path == "/fng":
             self._answer("sentiment", query)
+        elif path == "/coinbase/products/BTC-USD/ticker":
+            self._answer("coinbase", query)
+        elif path == "/0/public/Trades":
+            self._answer("kraken", query)
         else:
             self._send_json(404, {"error": "coin not found"})
 
@@ -371,6 +416,10 @@ class Handler(BaseHTTPRequestHandler):
         market, now = self.server.state.market, datetime.now(UTC)
         if feed == "sentiment":
             return sentiment_json(mode, now)
+        if feed == "coinbase":
+            return coinbase_json(market, mode, now)
+        if feed == "kraken":
+            return kraken_json(market, mode if query.get("pair") == "XBTUSD" else "missing_coin", now)
         if query.get("vs_currency") != "usd":
             return None
         if feed == "price":
@@ -493,6 +542,24 @@ class Simulator:
     def sentiment_url(self) -> str:
         return self.url + "/fng"
 
+    @property
+    def coinbase_url(self) -> str:
+        return self.url + "/coinbase"
+
+    @property
+    def kraken_url(self) -> str:
+        return self.url + "/0/public"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What makes BitTrade ask this simulator and nobody else."""
+        return {
+            "COINGECKO_API_URL": self.coingecko_url,
+            "COINBASE_API_URL": self.coinbase_url,
+            "KRAKEN_API_URL": self.kraken_url,
+            "FEAR_GREED_API_URL": self.sentiment_url,
+        }
+
     def set(self, mode: str | None = None, **wanted: Any) -> None:
         """Change the behaviour, with the same words as `POST /control`."""
         self.server.state.apply(({"mode": mode} if mode else {}) | wanted)
@@ -525,7 +592,7 @@ def running_simulator(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m dev.simulator", description="CoinGecko and fng, simulated."
+        prog="python -m dev.simulator", description="All price sources, simulated."
     )
     parser.add_argument("--port", type=int, default=3002)
     parser.add_argument("--host", default=LOOPBACK, help="loopback unless you say otherwise")
@@ -540,9 +607,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, OverflowError) as failure:
         print(f"simulator: cannot listen on {options.host}:{options.port}: {failure}", file=sys.stderr)
         return 1
-    url = Simulator(server).url
-    addresses = f"COINGECKO_API_URL={url}/api/v3 FEAR_GREED_API_URL={url}/fng control={url}/control"
-    print(f"simulator: {addresses}", flush=True)
+    simulator = Simulator(server)
+    addresses = " ".join(f"{name}={url}" for name, url in simulator.settings.items())
+    print(f"simulator: {addresses} control={simulator.url}/control", flush=True)
     with server:
         server.serve_forever(poll_interval=0.2)
     return 0

@@ -59,7 +59,9 @@ class Client:
             return Outcome(error=f"{type(error).__name__}: {error}"[:200])
         if answer.will_close:
             self.close()
-        return _outcome(answer.status, text, answer.getheader("Retry-After"), answer.getheader("Idempotent-Replayed"))
+        return _outcome(
+            answer.status, text, answer.getheader("Retry-After"), answer.getheader("Idempotent-Replayed")
+        )
 
     def _connect(self) -> HTTPConnection:
         """The kept connection, unless the server has closed it meanwhile."""

@@ -3,14 +3,13 @@
 The checker believes nothing else about the clients. Times are seconds since the history began, on one monotonic clock.
 """
 
+import json
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 TRADE, BALANCE, PAGE = "trade", "balance", "page"
 
@@ -44,6 +43,11 @@ class Line:
         """Whether the client knows what became of the request: any answer but 'not now' and 'unknown'."""
         return self.status is not None and self.status < 500 and self.status != 429
 
+    @property
+    def is_bug(self) -> bool:
+        """A 5xx that is no 'not now': asking again would only repeat it."""
+        return self.status is not None and self.status >= 500 and self.status != 503
+
 
 @dataclass
 class History:
@@ -55,18 +59,20 @@ class History:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._file = open(self.path, "wb") if self.path else None
+        self._file = self.path.open("w") if self.path else None
 
     def now(self) -> float:
         """Seconds since the history began."""
         return time.monotonic() - self._began
 
     def add(self, line: Line) -> None:
-        text = orjson.dumps({name: value for name, value in asdict(line).items() if value is not None})
+        text = json.dumps(
+            {name: value for name, value in asdict(line).items() if value is not None}, separators=(",", ":")
+        )
         with self._lock:
             self.lines.append(line)
             if self._file:
-                self._file.write(text + b"\n")
+                self._file.write(text + "\n")
 
     def of(self, *drills: str) -> list[Line]:
         with self._lock:
@@ -79,9 +85,9 @@ class History:
 
 def read(path: Path) -> Iterator[Line]:
     """The lines of a history that was kept."""
-    with open(path, "rb") as file:
+    with open(path) as file:
         for text in file:
-            yield Line(**orjson.loads(text))
+            yield Line(**json.loads(text))
 
 
 def by_key(lines: Iterable[Line]) -> dict[tuple[int, str], list[Line]]:

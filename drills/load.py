@@ -1,6 +1,6 @@
 """Open-loop load: requests go out when the schedule says, whether or not earlier ones were answered.
 
-A dispatcher hands what is due to a bounded pool of threads. An order whose answer is not definite (no answer, 5xx, 429)
+A dispatcher hands what is due to a bounded pool of threads. An order whose answer is not definite (no answer, 503, 429)
 goes back into the schedule with the same key and a growing, bounded pause, until it is definite or given up.
 """
 
@@ -50,6 +50,7 @@ class Load:
         heapq.heapify(self._schedule)
         self._changed = threading.Condition()
         self._open = len(plan)  # orders without a final outcome
+        self._failure: Exception | None = None  # of the drill itself, not of the server
         self._due: queue.SimpleQueue[_Due | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._dispatch, daemon=True)]
         size = min(MAX_THREADS, max(1, len(plan)))
@@ -61,10 +62,13 @@ class Load:
         return self
 
     def finish(self) -> None:
-        """Wait until nothing is open. Raises TimeoutError when that takes absurdly long."""
+        """Wait until nothing is open. Raises TimeoutError when that takes absurdly long, or what broke the drill."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._open == 0, timeout=self._longest_s()):
-                raise TimeoutError(f"{self._drill}: {self._open} orders are still open")
+            is_over = self._changed.wait_for(lambda: self._open <= 0, timeout=self._longest_s())
+        if self._failure is not None:
+            raise self._failure
+        if not is_over:
+            raise TimeoutError(f"{self._drill}: {self._open} orders are still open")
         for thread in self._threads:
             thread.join(END_TIMEOUT_S)
 
@@ -77,7 +81,7 @@ class Load:
 
     def _dispatch(self) -> None:
         with self._changed:
-            while self._open:
+            while self._open > 0:
                 if not self._schedule:
                     self._changed.wait()
                 elif (wait_s := self._schedule[0][0] - self._now()) > 0:
@@ -88,10 +92,18 @@ class Load:
             self._due.put(None)
 
     def _work(self) -> None:
+        try:
+            self._send_what_is_due()
+        except Exception as failure:
+            with self._changed:
+                self._failure, self._open = failure, 0
+                self._changed.notify_all()
+
+    def _send_what_is_due(self) -> None:
         client = Client(self._port)
         while (due := self._due.get()) is not None:
             line = self._send(client, due)
-            is_over = line.is_definite or self._now() > due.order.at_s + GIVE_UP_S
+            is_over = line.is_definite or line.is_bug or self._now() > due.order.at_s + GIVE_UP_S
             with self._changed:
                 if is_over:
                     self._open -= 1
@@ -107,7 +119,14 @@ class Load:
         started_s = self._history.now()
         outcome = client.trade(person, order.body, order.key)
         line = trade_line(
-            self._drill, person, order, outcome, started_s, self._history.now(), due.attempt, self._began_s + order.at_s
+            self._drill,
+            person,
+            order,
+            outcome,
+            started_s,
+            self._history.now(),
+            due.attempt,
+            self._began_s + order.at_s,
         )
         self._history.add(line)
         return line

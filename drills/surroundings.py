@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -19,8 +20,11 @@ from dev.services import LOOPBACK, embedded_redis, free_port
 from drills.mariadb import PrivateMariaDB, ServiceFailed
 
 ROOT = Path(__file__).resolve().parent.parent
+# What the servers under test are made of. They run a copy: a worker that is replaced after minutes must not load what
+# somebody has changed in the meantime.
+SOURCES = ("bittrade", "migrations", "config.py", "gunicorn.conf.py", "wsgi.py", "dev", "drills")
 WORKERS = 2
-JWT_SECRET = "drills-" + "0123456789abcdef" * 2  # noqa: S105 - of servers that live for minutes, on loopback
+JWT_SECRET = "drills-" + "0123456789abcdef" * 2  # servers that live for minutes, on loopback
 # What a developer's own settings could change in the servers under test.
 FOREIGN_SETTINGS = (
     "BITTRADE_",
@@ -33,6 +37,7 @@ FOREIGN_SETTINGS = (
     "FEAR_GREED_",
     "FLASK_",
     "GUNICORN_",
+    "RATELIMIT_",
 )
 COMMAND_TIMEOUT_S = 60
 READY_TIMEOUT_S = 30
@@ -104,7 +109,7 @@ def find_health_status(port: int) -> str | None:
         connection.close()
 
 
-def wait_for(is_so, *, timeout_s: float, what: str) -> float:  # type: ignore[no-untyped-def]
+def wait_for(is_so: Callable[[], object], *, timeout_s: float, what: str) -> float:
     """Look until it is so: seconds that took. Raises ServiceFailed."""
     began = time.monotonic()
     while not is_so():
@@ -117,12 +122,13 @@ def wait_for(is_so, *, timeout_s: float, what: str) -> float:  # type: ignore[no
 @contextmanager
 def world(folder: Path, *, seed: int, groups: Mapping[str, list[Money]]) -> Iterator[World]:
     """Set everything up, with the named groups of users; take everything down. `folder` keeps the logs."""
+    _copy_sources(folder / "code")
     with ExitStack() as stack:
         database = PrivateMariaDB(folder / "mariadb")
         stack.callback(database.close)
         database.install()
         redis = stack.enter_context(embedded_redis())
-        environment = make_environment(database_url=database.url, redis_url=redis.url)
+        environment = make_environment(code=folder / "code", database_url=database.url, redis_url=redis.url)
         _migrate(folder, environment)
         # The web server starts while the users are made: both take seconds.
         web = stack.enter_context(_web_server(folder, environment))
@@ -131,13 +137,22 @@ def world(folder: Path, *, seed: int, groups: Mapping[str, list[Money]]) -> Iter
         yield World(database, web, people)
 
 
-def make_environment(*, database_url: str, redis_url: str) -> dict[str, str]:
+def _copy_sources(code: Path) -> None:
+    code.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(ROOT / name, code / name)
+
+
+def make_environment(*, code: Path, database_url: str, redis_url: str) -> dict[str, str]:
     """The servers' environment: the machine's, without a developer's settings, and ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_SETTINGS)}
     return kept | {
         "BITTRADE_ENV": "production",
         "FLASK_SKIP_DOTENV": "1",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(code),
         "PYTHONUNBUFFERED": "1",
         "HOST": LOOPBACK,
         "PORT": str(free_port()),
@@ -147,16 +162,36 @@ def make_environment(*, database_url: str, redis_url: str) -> dict[str, str]:
         "REDIS_URL": redis_url,
         "JWT_SECRET": JWT_SECRET,
         "BCRYPT_COST": "4",
+        # All clients have one address, and a few users make most of the trades.
+        **dict.fromkeys(("RATELIMIT_READ", "RATELIMIT_TRADE"), "1000000 per minute"),
         # A closed port: nothing here may ask the real ones.
         "COINGECKO_API_URL": f"http://{LOOPBACK}:9/api/v3",
         "FEAR_GREED_API_URL": f"http://{LOOPBACK}:9/fng",
+        "COINBASE_API_URL": f"http://{LOOPBACK}:9/coinbase",
+        "KRAKEN_API_URL": f"http://{LOOPBACK}:9/0/public",
     }
 
 
 def _migrate(folder: Path, environment: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade", "-d", str(ROOT / "migrations")]
+    command = [
+        sys.executable,
+        "-m",
+        "flask",
+        "--app",
+        "wsgi",
+        "db",
+        "upgrade",
+        "-d",
+        str(folder / "code" / "migrations"),
+    ]
     done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+        command,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
     )
     if done.returncode:
         raise ServiceFailed(f"flask db upgrade failed:\n{(done.stdout + done.stderr)[-2000:]}")
@@ -164,10 +199,16 @@ def _migrate(folder: Path, environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def _web_server(folder: Path, environment: Mapping[str, str]) -> Iterator[WebServer]:
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "-c", str(folder / "code" / "gunicorn.conf.py"), "wsgi:app"]
     with open(folder / "web.log", "wb") as log:
         process = subprocess.Popen(
-            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield WebServer(int(environment["PORT"]), process)
@@ -203,7 +244,9 @@ def _people_and_prices(
         line = process.stdout.readline()
         if not line:
             raise ServiceFailed(f"no users:\n{(folder / 'prices.log').read_text(errors='replace')[-2000:]}")
-        made = iter([_person(user_id, who["email"]) for user_id, who in zip(json.loads(line), wanted, strict=True)])
+        made = iter(
+            [_person(user_id, who["email"]) for user_id, who in zip(json.loads(line), wanted, strict=True)]
+        )
         yield {group: [next(made) for _ in members] for group, members in groups.items()}
     finally:
         _end(process)

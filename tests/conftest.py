@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -52,8 +53,14 @@ APPLICATION_VARIABLES = (
     "REDIS_",
     "QUEUE_REDIS_",
     "JWT_",
+    "COINBASE_",
     "COINGECKO_",
     "FEAR_GREED_",
+    "KRAKEN_",
+    "LEDGER_",
+    "MAX_PRICE_",
+    "PRICE_",
+    "RATELIMIT_",
 )
 SINGLE_VARIABLES = (
     "HOST",
@@ -117,12 +124,16 @@ def clean_environment() -> None:
     for name in list(os.environ):
         if (name.startswith(APPLICATION_VARIABLES) or name in SINGLE_VARIABLES) and name != REQUIRE:
             del os.environ[name]
+    for name in ("TEST_DATABASE_URL", "TEST_REDIS_URL"):
+        os.environ.pop(name, None)  # read; a program that a test starts shall not
     os.environ |= {
         "BITTRADE_ENV": "testing",
         "FLASK_SKIP_DOTENV": "1",
         "JWT_SECRET": secrets.token_hex(32),
         "COINGECKO_API_URL": f"{NOWHERE}/api/v3",
+        "COINBASE_API_URL": f"{NOWHERE}/coinbase",
         "FEAR_GREED_API_URL": f"{NOWHERE}/fng",
+        "KRAKEN_API_URL": f"{NOWHERE}/0/public",
         # Until a fixture says otherwise: nobody's database, nobody's queue.
         "DATABASE_URL": "sqlite:///:memory:",
         "REDIS_URL": "redis://127.0.0.1:9/0",
@@ -268,8 +279,25 @@ SURROUNDINGS = pytest.StashKey[Surroundings]()
 def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="bittrade-tests-"))
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    config.stash[SURROUNDINGS] = find_surroundings(folder)
+    config.stash[SURROUNDINGS] = found = find_surroundings(folder)
     clean_environment()
+    if config.getoption("numprocesses", None):  # the processes that run the tests shall find the same servers
+        os.environ["TEST_DATABASE_URL"] = found.database_server.render_as_string(hide_password=False)
+        os.environ["TEST_REDIS_URL"] = found.redis_url
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes tells the one that reports what it ran on."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["notes"] = session.config.stash[SURROUNDINGS].notes
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    notes = node.config.stash[SURROUNDINGS].notes
+    for what, told in getattr(node, "workeroutput", {}).get("notes", {}).items():
+        if told not in notes.get(what, ""):
+            notes[what] = f"{notes[what]} and {told}" if what in notes else told
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

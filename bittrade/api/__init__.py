@@ -2,14 +2,30 @@
 
 from flask import Flask
 
-from bittrade.api import auth, errors, health, market, requests, trade, user_data
+from bittrade.api import (
+    account,
+    auth,
+    errors,
+    events,
+    health,
+    keys,
+    limits,
+    market,
+    requests,
+    trade,
+    user_data,
+)
+from bittrade.api.front import init_front
 from bittrade.api.openapi import register_openapi
 
 
 def init_api(app: Flask) -> None:
     """Bind the blueprints, the error answers and the OpenAPI document."""
+    app.url_map.merge_slashes = False  # or `/api//trade` is an HTML page that says where to go
     requests.init_app(app)
+    limits.init_app(app)
     errors.init_app(app)
-    for module in (auth, market, trade, user_data, health):
+    for module in (auth, account, keys, market, trade, user_data, events, health):
         app.register_blueprint(module.blueprint)
     register_openapi(app)
+    init_front(app)

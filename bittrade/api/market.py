@@ -6,9 +6,12 @@ from flask import Blueprint
 
 from bittrade.api.openapi import documented
 from bittrade.api.schemas import (
+    CandlesAnswer,
+    CandlesQuery,
     ChartAnswer,
     CurrentAnswer,
     HistoryQuery,
+    MarketStatusAnswer,
     PastPrice,
     RatesAnswer,
     SentimentAnswer,
@@ -52,3 +55,17 @@ def sentiment() -> Any:
 def history(query: HistoryQuery) -> Any:
     """The latest recorded prices, newest first."""
     return market.list_history(query.limit)
+
+
+@blueprint.get("/bitcoin/candles")
+@documented(CandlesAnswer, NoData, tag="market")
+def candles(query: CandlesQuery) -> Any:
+    """Candles of the recorded prices, oldest first; an interval without a price is there, with nulls."""
+    return market.get_candles(query.interval, query.limit)
+
+
+@blueprint.get("/market/status")
+@documented(MarketStatusAnswer, tag="market")
+def status() -> Any:
+    """Whether the feed is fresh and trading is open; the sources, held and refused prices, and the next runs."""
+    return market.get_status()

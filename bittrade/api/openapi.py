@@ -5,7 +5,7 @@ pydantic), and writes the route into `/api/openapi.json` (OpenAPI 3.1) with ever
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from flask import Flask, Request, current_app, make_response
@@ -16,26 +16,39 @@ from spectree.models import SecureType, SecuritySchemeData
 from spectree.plugins.base import Context
 from spectree.plugins.flask_plugin import FlaskPlugin
 
-from bittrade.api import requests
+from bittrade.api import limits, requests
 from bittrade.api.errors import status_of
+from bittrade.api.limits import Limit
 from bittrade.api.schemas import Body, ErrorAnswer
 from bittrade.api.security import protected, public
 from bittrade.errors import (
     BitTradeError,
     BodyTooLarge,
+    BodyTooSlow,
+    BrokenBody,
     DatabaseUnavailable,
+    InsufficientScope,
     InvalidInput,
     InvalidJson,
     MissingFields,
+    RateLimited,
     TokenInvalid,
     TokenMissing,
     UnsupportedMediaType,
 )
 
 Handler = Callable[..., Any]
-ALWAYS = (DatabaseUnavailable,)
-WITH_BODY = (InvalidJson, InvalidInput, MissingFields, UnsupportedMediaType, BodyTooLarge)
-WITH_TOKEN = (TokenMissing, TokenInvalid)
+ALWAYS = (DatabaseUnavailable, RateLimited)
+WITH_BODY = (
+    InvalidJson,
+    InvalidInput,
+    MissingFields,
+    UnsupportedMediaType,
+    BodyTooLarge,
+    BodyTooSlow,
+    BrokenBody,
+)
+WITH_TOKEN = (TokenMissing, TokenInvalid, InsufficientScope)
 
 
 class StrictFlaskPlugin(FlaskPlugin):
@@ -77,7 +90,10 @@ spec = SpecTree(
     nested_naming_strategy=lambda _parent, child: child,
     security_schemes=[
         SecurityScheme(
-            name="token", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer", bearer_format="JWT")
+            name="token",
+            data=SecuritySchemeData(
+                type=SecureType.HTTP, scheme="bearer", bearer_format="JWT, or an API key (bt_…)"
+            ),
         )
     ],
 )
@@ -89,10 +105,13 @@ def documented(
     tag: str,
     status: int = 200,
     needs_token: bool = False,
+    scope: Collection[str] = (),
+    limit: Sequence[Limit] = limits.READ,
 ) -> Callable[[Handler], Handler]:
     """Validate a handler's input, check its token, and document it with its answer and the errors it `raises`.
 
-    A handler takes its body as an argument `json` and its query as `query`, each annotated with a schema.
+    A handler takes its body as an argument `json` and its query as `query`, each annotated with a schema. One of the
+    scopes is what an API key needs; `limit` is how often it may be asked.
     """
 
     def decorate(handler: Handler) -> Handler:
@@ -109,7 +128,9 @@ def documented(
             security={"token": []} if needs_token else {},
             tags=[tag],
         )(handler)
-        return protected(validated) if needs_token else public(validated)
+        if needs_token:
+            return protected(validated, scope=scope, limit=limit)
+        return public(validated, limit=limit)
 
     return decorate
 

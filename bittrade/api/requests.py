@@ -21,6 +21,8 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+HSTS = "max-age=31536000; includeSubDomains"
+
 
 def init_app(app: Flask) -> None:
     app.json = StrictJson(app)
@@ -88,26 +90,29 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    level, depth = [value], 0
+    level, depth = [value] if isinstance(value, dict | list) else [], 0
     while level:
         depth += 1
-        if depth > MAX_DEPTH + 1:
+        if depth > MAX_DEPTH:
             raise _Refused("The body is nested too deeply")
         level = [
             child
             for parent in level
-            if isinstance(parent, dict | list)
             for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
         ]
 
 
 def _begin() -> None:
     g.request_id = uuid.uuid4().hex
-    audit.origin.set(Origin(address=request.remote_addr, request_id=g.request_id))
+    device = request.headers.get("User-Agent")
+    audit.origin.set(Origin(address=request.remote_addr or "", request_id=g.request_id, device=device))
 
 
 def _finish(response: Response) -> Response:
     for name, value in SAFE_HEADERS.items():
         response.headers.setdefault(name, value)
+    if current_app.config["IS_PRODUCTION"]:
+        response.headers["Strict-Transport-Security"] = HSTS
     response.headers["X-Request-Id"] = g.get("request_id", "")
     return response

@@ -7,7 +7,15 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bittrade.errors import (
     InvalidAction,
@@ -17,9 +25,10 @@ from bittrade.errors import (
     InvalidOrderType,
     MissingFields,
 )
-from bittrade.services import user_data
+from bittrade.services import api_keys, user_data
 
 MAX_TEXT = 1024  # no field of a body needs more
+ORDER_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
 
 
 class Body(BaseModel):
@@ -108,6 +117,31 @@ class PasswordBody(Body):
     new_password: Text = Field(alias="newPassword")
 
 
+class ProfileBody(Body):
+    current_password: Text = Field(alias="currentPassword")
+    email: Text | None = None
+    name: Text | None = None
+
+
+class KeyBody(Body):
+    name: str = Field(max_length=100, description="for you, to know it by")
+    scopes: list[Literal["read", "trade", "export"]] = Field(min_length=1, max_length=3)
+    expires_in_days: int = Field(api_keys.DEFAULT_DAYS, ge=1, le=api_keys.MAX_DAYS)
+    addresses: list[Annotated[str, Field(max_length=64)]] = Field(
+        [],
+        max_length=api_keys.MAX_NETWORKS,
+        description="only from these addresses or networks; empty is anywhere",
+        examples=[["203.0.113.7", "2001:db8::/32"]],
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not name.strip() or not name.isprintable():
+            raise ValueError("Input should be printable")
+        return name.strip()
+
+
 class TradeBody(Body):
     ERRORS = {
         "action": InvalidAction,
@@ -125,7 +159,7 @@ class TradeBody(Body):
     currency: Literal["inr", "btc"]
     client_order_id: str | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$",
+        pattern=ORDER_ID,
         description="your own name for the order; unique among yours",
     )
     expected_price: int | None = Field(
@@ -143,8 +177,18 @@ class TradeBody(Body):
         return self
 
 
+class ActivityQuery(Query):
+    limit: Count = Field(50, ge=1, le=200)
+    before_id: BigCount | None = Field(None, ge=1, description="cursor: `next_before_id` of the page before")
+
+
 class HistoryQuery(Query):
     limit: Count = Field(10, ge=1, le=1000)
+
+
+class CandlesQuery(Query):
+    interval: Literal["1m", "5m", "1h", "1d"] = "1h"
+    limit: Count = Field(100, ge=1, le=500)
 
 
 class ExportQuery(Query):
@@ -160,7 +204,7 @@ class TransactionsQuery(ExportQuery):
     limit: Count = Field(user_data.DEFAULT_LIMIT, ge=1, le=user_data.MAX_LIMIT)
     page: Count = Field(1, ge=1, le=100_000)
     before_id: BigCount | None = Field(None, ge=1, description="cursor: `next_before_id` of the page before")
-    client_order_id: str | None = Field(None, max_length=64)
+    client_order_id: str | None = Field(None, pattern=ORDER_ID)
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -196,6 +240,60 @@ class VerifyAnswer(Answer):
     user: UserAnswer
 
 
+class SessionAnswer(Answer):
+    id: str
+    device: str | None = Field(description="what it calls itself (User-Agent)")
+    address: str | None
+    issued_at: str
+    last_seen_at: str = Field(description="to the minute")
+    expires_at: str
+    current: bool = Field(description="the one that asks")
+
+
+class SessionsAnswer(Answer):
+    sessions: list[SessionAnswer]
+
+
+class ProfileAnswer(Answer):
+    message: str
+    user: UserAnswer
+
+
+class KeyAnswer(Answer):
+    id: int
+    name: str
+    prefix: str = Field(description="how the key begins")
+    scopes: list[str]
+    addresses: list[str]
+    created_at: str
+    expires_at: str
+    last_used_at: str | None = Field(description="to the minute")
+    last_used_address: str | None
+
+
+class NewKeyAnswer(KeyAnswer):
+    key: str = Field(description="send it as `Authorization: Bearer bt_…`; shown this once")
+
+
+class KeysAnswer(Answer):
+    keys: list[KeyAnswer]
+
+
+class EventAnswer(Answer):
+    id: int
+    at: str
+    action: str
+    by: Literal["owner", "staff", "unknown"]
+    address: str | None
+    facts: dict[str, Any]
+
+
+class ActivityAnswer(Answer):
+    events: list[EventAnswer]
+    hasMore: bool
+    next_before_id: int | None
+
+
 class PriceAnswer(Answer):
     btc_usd_price: float
     buy_rate_inr: int
@@ -219,6 +317,9 @@ class CurrentAnswer(PriceAnswer):
     ath_usd: float | None
     ath_date: str | None
     ath_change_pct: float | None
+    market_data_as_of: str | None = Field(
+        description="when the six values before were true: exchanges only know the price, so these may be older"
+    )
     last_updated: str
 
 
@@ -227,6 +328,67 @@ class PastPrice(Answer):
     btc_usd_price: float
     market_cap_usd: int | None
     created_at: str
+
+
+class CandleAnswer(Answer):
+    timestamp: str = Field(description="when the interval begins")
+    open: float | None = Field(description="null where no price was recorded in the interval")
+    high: float | None
+    low: float | None
+    close: float | None
+    samples: int = Field(description="recorded prices that it was made of")
+    complete: bool = Field(description="whether the interval is over")
+
+
+class CandlesAnswer(Answer):
+    interval: str
+    candles: list[CandleAnswer] = Field(description="oldest first, without gaps")
+    cached: bool
+
+
+class SourceAnswer(Answer):
+    name: str
+    price_order: int | None = Field(description="when it is asked for the price; null if never")
+    breaker: Literal["closed", "open", "half_open"]
+    failures_in_a_row: int
+    open_until: str | None
+    paused_until: str | None = Field(description="its own Retry-After")
+    last_success_at: str | None
+    last_failure_at: str | None
+    last_failure: str | None
+    succeeded: int
+    failed: int
+    calls_last_minute: int
+    calls_per_minute: int | None
+    calls_this_month: int
+    calls_per_month: int | None
+
+
+class PriceEventAnswer(Answer):
+    at: str
+    provider: str
+    outcome: Literal["held", "confirmed", "refuted", "refused"]
+    btc_usd_price: float | None
+    reason: str
+    resolved_at: str | None
+
+
+class PriceEventsAnswer(Answer):
+    counts: dict[str, int]
+    latest: list[PriceEventAnswer] = Field(description="newest first, 20 at most")
+
+
+class MarketStatusAnswer(Answer):
+    feed: Literal["fresh", "stale", "none"]
+    trading: Literal["open", "halted", "no_price"]
+    source: str | None
+    as_of: str | None
+    age_ms: int | None
+    max_price_age_ms: int
+    sources: list[SourceAnswer]
+    prices: PriceEventsAnswer
+    next_runs: dict[str, str] | None = Field(description="null while no scheduler runs")
+    timestamp: str
 
 
 class ChartPointAnswer(Answer):
@@ -396,3 +558,18 @@ class HealthAnswer(Answer):
     redis: str
     external_apis: str
     price_age_ms: int | None
+
+
+class EventsQuery(Query):
+    after: BigCount = Field(
+        0, ge=0, le=user_data.MAX_SEQ, description="the last `seq` that the client has seen"
+    )
+
+
+class EventsAnswer(Answer):
+    after: int
+    seq: int = Field(description="of the user's newest transaction")
+    complete: bool = Field(description="false when more was missed than is told: ask /api/transactions")
+    balance: BalanceAnswer
+    transactions: list[TransactionAnswer] = Field(description="oldest first")
+    timestamp: str

@@ -1,11 +1,13 @@
-"""Who may call a handler: every route is either `public` or `protected`, and a test sees to it."""
+"""Who may call a handler, and how often: every route is either `public` or `protected`, and a test sees to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import wraps
 from typing import Any
 
 from flask import g, request
 
+from bittrade.api import limits
+from bittrade.api.limits import Limit
 from bittrade.errors import TokenMissing
 from bittrade.services import auth
 from bittrade.services.auth import Identity
@@ -13,25 +15,49 @@ from bittrade.services.auth import Identity
 Handler = Callable[..., Any]
 
 
-def public(handler: Handler) -> Handler:
+def public(handler: Handler, *, limit: Iterable[Limit] = limits.READ) -> Handler:
     """Anyone may call it."""
-    handler.access = "public"  # type: ignore[attr-defined]
-    return handler
-
-
-def protected(handler: Handler) -> Handler:
-    """Only the owner of a valid token, who is then `current_user()`. Answers 401 without a token, 403 for a bad one."""
 
     @wraps(handler)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        token = bearer_token()
-        if token is None:
-            raise TokenMissing()
-        g.identity = auth.authenticate(token)
+        limits.check(limit)
+        return handler(*args, **kwargs)
+
+    guarded.access = "public"  # type: ignore[attr-defined]
+    guarded.limit = limit  # type: ignore[attr-defined]
+    return guarded
+
+
+def protected(
+    handler: Handler, *, scope: Collection[str] = (), limit: Iterable[Limit] = limits.READ
+) -> Handler:
+    """Only the owner of a valid token, who is then `current_user()`; or a key that has one of the scopes.
+
+    Answers 401 without a token, 403 for a bad one or a key without the scope. Without `scope` no key gets in.
+    """
+    needs = scope or (auth.ACCOUNT,)
+
+    @wraps(handler)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        limits.check(limits.READ)
+        g.identity = _authenticate(needs)
+        if g.identity.key_id is not None:
+            limits.check(limits.KEY)
+        if limit is not limits.READ:
+            limits.check(limit)
         return handler(*args, **kwargs)
 
     guarded.access = "protected"  # type: ignore[attr-defined]
+    guarded.scope = tuple(scope)  # type: ignore[attr-defined]
+    guarded.limit = limit  # type: ignore[attr-defined]
     return guarded
+
+
+def _authenticate(needs: Collection[str]) -> Identity:
+    token = bearer_token()
+    if token is None:
+        raise TokenMissing()
+    return auth.authenticate(token, needs=needs)
 
 
 def bearer_token() -> str | None:

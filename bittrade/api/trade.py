@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Blueprint, request
 
+from bittrade.api import limits
 from bittrade.api.openapi import documented
 from bittrade.api.schemas import PreviewAnswer, QuoteAnswer, RulesAnswer, TradeAnswer, TradeBody
 from bittrade.api.security import current_user
@@ -25,10 +26,12 @@ from bittrade.errors import (
     QuoteNotFound,
     QuoteUsed,
     RatesUnavailable,
+    TooBusy,
     TooManyQuotes,
     TradingHalted,
 )
 from bittrade.services import quotes, trade
+from bittrade.services.auth import TRADE
 from bittrade.services.trade import Instruction
 
 blueprint = Blueprint("trade", __name__, url_prefix="/api")
@@ -56,8 +59,11 @@ REFUSALS = (
     InvalidIdempotencyKey,
     IdempotencyKeyReused,
     OutcomeUnknown,
+    TooBusy,
     status=201,
     needs_token=True,
+    scope=(TRADE,),
+    limit=limits.TRADE,
     tag="trade",
 )
 def place_trade(json: TradeBody) -> Any:
@@ -68,14 +74,24 @@ def place_trade(json: TradeBody) -> Any:
 
 
 @blueprint.post("/trade/preview")
-@documented(PreviewAnswer, *REFUSALS, needs_token=True, tag="trade")
+@documented(PreviewAnswer, *REFUSALS, needs_token=True, scope=(TRADE,), limit=limits.TRADE, tag="trade")
 def preview_trade(json: TradeBody) -> Any:
     """Exactly what this trade would do now; moves nothing."""
     return trade.preview_trade(current_user().user_id, _instruction(json))
 
 
 @blueprint.post("/quote")
-@documented(QuoteAnswer, *NO_PRICE, TooManyQuotes, status=201, needs_token=True, tag="trade")
+@documented(
+    QuoteAnswer,
+    *NO_PRICE,
+    TooBusy,
+    TooManyQuotes,
+    status=201,
+    needs_token=True,
+    scope=(TRADE,),
+    limit=limits.TRADE,
+    tag="trade",
+)
 def make_quote() -> Any:
     """Hold the current rates for some seconds, for one trade of this user. Takes no body."""
     return quotes.make_quote(current_user().user_id).document(), 201

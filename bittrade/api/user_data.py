@@ -17,6 +17,7 @@ from bittrade.api.schemas import (
 from bittrade.api.security import current_user
 from bittrade.errors import NoReceipt, TransactionNotFound
 from bittrade.services import portfolio, user_data
+from bittrade.services.auth import EXPORT, READ
 from bittrade.services.user_data import Filter
 
 blueprint = Blueprint("user_data", __name__, url_prefix="/api")
@@ -24,7 +25,7 @@ TAG = "user data"
 
 
 @blueprint.get("/balance")
-@documented(BalanceAnswer, needs_token=True, tag=TAG)
+@documented(BalanceAnswer, needs_token=True, scope=(READ,), tag=TAG)
 def balance() -> Any:
     """What the user holds: rupees and satoshis."""
     user = current_user()
@@ -32,14 +33,14 @@ def balance() -> Any:
 
 
 @blueprint.get("/portfolio")
-@documented(PortfolioAnswer, needs_token=True, tag=TAG)
+@documented(PortfolioAnswer, needs_token=True, scope=(READ,), tag=TAG)
 def get_portfolio() -> Any:
     """What the holdings cost, are worth, and gained (first in, first out)."""
     return portfolio.get_portfolio(current_user().user_id)
 
 
 @blueprint.get("/transactions")
-@documented(TransactionsAnswer, needs_token=True, tag=TAG)
+@documented(TransactionsAnswer, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def transactions(query: TransactionsQuery) -> Any:
     """The user's history: PENDING first, then newest. By page, or from `before_id` on, which stays fast."""
     user = current_user()
@@ -50,21 +51,21 @@ def transactions(query: TransactionsQuery) -> Any:
 
 
 @blueprint.get("/transactions/<int:transaction_id>")
-@documented(TransactionAnswer, TransactionNotFound, needs_token=True, tag=TAG)
+@documented(TransactionAnswer, TransactionNotFound, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def transaction(transaction_id: int) -> Any:
     """One transaction."""
     return user_data.get_transaction(current_user().user_id, transaction_id)
 
 
 @blueprint.get("/transactions/<int:transaction_id>/receipt")
-@documented(ReceiptAnswer, TransactionNotFound, NoReceipt, needs_token=True, tag=TAG)
+@documented(ReceiptAnswer, TransactionNotFound, NoReceipt, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def receipt(transaction_id: int) -> Any:
     """Where a trade's price came from, and that its figures follow from it."""
     return user_data.get_receipt(current_user().user_id, transaction_id)
 
 
 @blueprint.get("/transactions.csv")
-@documented(None, needs_token=True, tag=TAG)
+@documented(None, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def export(query: ExportQuery) -> Any:
     """The whole history as CSV, newest first."""
     wanted = Filter(type=query.type, status=query.status, since=query.from_, until=query.to)

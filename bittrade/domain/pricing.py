@@ -115,3 +115,25 @@ def rates_for(btc_usd_cents: int, multipliers: Multipliers) -> Rates:
 def age_ms(as_of: datetime, now: datetime) -> int:
     """Milliseconds since the price was true; never negative, also when clocks disagree."""
     return max(0, (now - as_of) // timedelta(milliseconds=1))
+
+
+# --- whether a price may be believed ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sanity:
+    """How far a price may be from the last accepted one, and how near two prices confirm each other."""
+
+    jump_limit_bps: int
+    confirm_within_bps: int
+
+    def is_jump(self, cents: int, last_cents: int) -> bool:
+        """Whether the price is too far from the last accepted one to be accepted unconfirmed, however old that is."""
+        return not _is_within(cents, last_cents, self.jump_limit_bps)
+
+    def confirms(self, cents: int, held_cents: int) -> bool:
+        return _is_within(cents, held_cents, self.confirm_within_bps)
+
+
+def _is_within(cents: int, other_cents: int, bps: int) -> bool:
+    return abs(cents - other_cents) * 10_000 <= bps * other_cents

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 # The price has a queue of its own, which the worker empties first: five slow charts must not make the price old.
 PRICE_QUEUE = "price"
 MARKET_QUEUE = "market"
-QUEUES = (PRICE_QUEUE, MARKET_QUEUE)
+MAINTENANCE_QUEUE = "maintenance"
+QUEUES = (PRICE_QUEUE, MARKET_QUEUE, MAINTENANCE_QUEUE)
 # Whatever has this prefix and is not in the table was withdrawn; other entries are not ours.
 ID_PREFIX = "bittrade-"
 JOBS_MODULE = "bittrade.jobs."
@@ -71,8 +72,13 @@ def next_cron(line: str, *, after: float) -> float:
     return moment.replace(tzinfo=UTC).timestamp()
 
 
+def schedule(*, price_interval_s: int, ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
+    """The whole table."""
+    return (*market_schedule(price_interval_s=price_interval_s), *_housekeeping(ledger_interval_s))
+
+
 def market_schedule(*, price_interval_s: int) -> tuple[ScheduleEntry, ...]:
-    """The table. A fresh install runs all of it at once, so that every page has data within the first minute."""
+    """What fetches. A fresh install runs all of it at once, so that every page has data within the first minute."""
     price = ScheduleEntry(
         "bittrade-price",
         "bittrade.jobs.market.update_price",
@@ -102,6 +108,40 @@ def market_schedule(*, price_interval_s: int) -> tuple[ScheduleEntry, ...]:
         first_after_s=20,
     )
     return (price, sentiment, *charts, backfill)
+
+
+def _housekeeping(ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
+    """What cleans up and checks: short runs, because a worker does one thing at a time and the price must not wait."""
+    return (
+        ScheduleEntry(
+            "bittrade-thin-prices",
+            "bittrade.jobs.market.thin_prices",
+            cron="17 * * * *",
+            queue=MAINTENANCE_QUEUE,
+            timeout_s=25,
+            ttl_s=600,
+            first_after_s=300,
+        ),
+        ScheduleEntry(
+            "bittrade-purge",
+            "bittrade.jobs.maintenance.purge",
+            cron="37 * * * *",
+            queue=MAINTENANCE_QUEUE,
+            timeout_s=25,
+            ttl_s=600,
+            first_after_s=360,
+        ),
+        # 45 s keep the price below its 90 s; with a ledger too large for that, start a second worker.
+        ScheduleEntry(
+            "bittrade-ledger",
+            "bittrade.jobs.ledger.verify",
+            interval_s=ledger_interval_s,
+            queue=MAINTENANCE_QUEUE,
+            timeout_s=45,
+            ttl_s=600,
+            first_after_s=120,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,14 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq_scheduler import Scheduler
 
+from bittrade.jobs.alone import LOCK_S
 from bittrade.jobs.schedule import JOBS_MODULE, Reconciliation, ScheduleEntry, entry_of, reconcile
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 WATCHDOG_S = 5.0
+RUN_MARK = "_at_"  # between an entry's id and its moment, in the id of a run
 
 
 class NamedJob(Job):
@@ -104,6 +106,16 @@ class SteadyScheduler(Scheduler):
                 return False  # something moved; the next round, a second away, sees what
         return not is_waiting
 
+    def run_soon(self, run_id: str) -> bool:
+        """Make the entry of a run that was killed due as soon as its lock has ended; False if it is due sooner."""
+        due = {run_id.partition(RUN_MARK)[0]: time.time() + LOCK_S}
+        return bool(self.connection.zadd(self.scheduled_jobs_key, due, xx=True, lt=True, ch=True))
+
+    def next_runs(self) -> dict[str, float]:
+        """When each entry is due next, in Unix seconds."""
+        due = self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True)
+        return {raw.decode(): score for raw, score in due}
+
     def run_for_ever(self, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Tick each second until SIGTERM or SIGINT. Redis may go and come back; so may any single round fail."""
         end_on_signals()
@@ -131,7 +143,7 @@ class SteadyScheduler(Scheduler):
 
 def _drop_expired_runs(queue: Queue, entry_id: str) -> bool:
     """Whether a run of this entry waits for a worker. Runs whose time to live has passed leave only an id: drop it."""
-    prefix = f"{entry_id}_at_"
+    prefix = entry_id + RUN_MARK
     is_waiting = False
     for job_id in queue.get_job_ids():
         if job_id.startswith(prefix):
@@ -146,7 +158,7 @@ def _run_of(entry: ScheduleEntry, queue: Queue, *, due: float) -> Job:
     return queue.create_job(
         entry.function,
         args=entry.args,
-        job_id=f"{entry.id}_at_{int(due * 1000)}",
+        job_id=f"{entry.id}{RUN_MARK}{int(due * 1000)}",
         timeout=entry.timeout_s,
         ttl=entry.ttl_s,
         result_ttl=entry.result_ttl_s,

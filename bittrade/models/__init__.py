@@ -1,16 +1,24 @@
 """Tables, and nothing but tables."""
 
 from bittrade.models.balance import Balance
-from bittrade.models.market import BitcoinChartData, BitcoinData, BitcoinSentiment
+from bittrade.models.market import (
+    BitcoinChartData,
+    BitcoinData,
+    BitcoinPriceEvent,
+    BitcoinSentiment,
+    Upstream,
+)
 from bittrade.models.operations import AuditEvent, Setting
 from bittrade.models.transaction import IdempotencyKey, LedgerLeg, Quote, Transaction
-from bittrade.models.user import LoginFailure, LoginSession, User
+from bittrade.models.user import ApiKey, LoginFailure, LoginSession, User
 
 __all__ = [
+    "ApiKey",
     "AuditEvent",
     "Balance",
     "BitcoinChartData",
     "BitcoinData",
+    "BitcoinPriceEvent",
     "BitcoinSentiment",
     "IdempotencyKey",
     "LedgerLeg",
@@ -19,5 +27,6 @@ __all__ = [
     "Quote",
     "Setting",
     "Transaction",
+    "Upstream",
     "User",
 ]

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bittrade.extensions import db
-from bittrade.models.types import MYSQL_TABLE, BigKey, LongText, UtcDateTime, WholeNumber, ascii_text
+from bittrade.models.types import MYSQL_TABLE, BigKey, LongText, UtcDateTime, WholeNumber, ascii_text, text
 
 
 class BitcoinData(db.Model):  # type: ignore[name-defined]
@@ -24,7 +24,7 @@ class BitcoinData(db.Model):  # type: ignore[name-defined]
     ath_date: Mapped[date | None] = mapped_column(sa.Date)
     ath_change_bps: Mapped[int | None] = mapped_column(WholeNumber)
     source: Mapped[str] = mapped_column(ascii_text(32))
-    as_of: Mapped[datetime] = mapped_column(UtcDateTime)  # when the source says it was true
+    as_of: Mapped[datetime] = mapped_column(UtcDateTime, index=True)  # when the source says it was true
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)  # when we recorded it
 
 
@@ -56,3 +56,50 @@ class BitcoinChartData(db.Model):  # type: ignore[name-defined]
     date_from: Mapped[datetime] = mapped_column(UtcDateTime)
     date_to: Mapped[datetime] = mapped_column(UtcDateTime)
     last_updated: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BitcoinPriceEvent(db.Model):  # type: ignore[name-defined]
+    """A price that was not simply accepted: held until another confirms it, or refused. `outcome` says what became
+    of it: held, confirmed, refuted (another source said otherwise) or refused (could not be believed at all)."""
+
+    __tablename__ = "bitcoin_price_events"
+    __table_args__ = (
+        sa.CheckConstraint("outcome IN ('held', 'confirmed', 'refuted', 'refused')", name="outcome"),
+        sa.Index("ix_bitcoin_price_events_outcome_at", "outcome", "at"),
+        MYSQL_TABLE,
+    )
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    provider: Mapped[str] = mapped_column(ascii_text(32))  # who was asked
+    outcome: Mapped[str] = mapped_column(ascii_text(12))
+    btc_usd_cents: Mapped[int | None] = mapped_column(WholeNumber)  # none where there was no number
+    last_usd_cents: Mapped[int | None] = mapped_column(
+        WholeNumber
+    )  # the accepted price that it was measured by
+    as_of: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(text(255))
+    resolved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Upstream(db.Model):  # type: ignore[name-defined]
+    """What is known of one source: its breaker, its budget, its last success and failure. In the database, because a
+    job is a process of its own, and because a Redis that was emptied must not cost a month's figures."""
+
+    __tablename__ = "upstreams"
+    __table_args__ = (MYSQL_TABLE,)
+
+    name: Mapped[str] = mapped_column(ascii_text(32), primary_key=True)
+    failures: Mapped[int] = mapped_column(sa.Integer, default=0)  # in a row
+    open_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # its own Retry-After
+    last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_failure: Mapped[str | None] = mapped_column(text(255))
+    succeeded: Mapped[int] = mapped_column(WholeNumber, default=0)  # since ever
+    failed: Mapped[int] = mapped_column(WholeNumber, default=0)
+    month: Mapped[str] = mapped_column(ascii_text(7), default="")  # 2026-11
+    month_calls: Mapped[int] = mapped_column(WholeNumber, default=0)
+    recent_calls: Mapped[str] = mapped_column(
+        LongText, default="[]"
+    )  # JSON: ms since the epoch, the last minute's

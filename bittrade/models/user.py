@@ -1,4 +1,4 @@
-"""People: who they are, which tokens they hold, how often somebody failed to be them."""
+"""People: who they are, which tokens and keys they hold, how often somebody failed to be them."""
 
 from datetime import datetime
 
@@ -37,6 +37,30 @@ class LoginSession(db.Model):  # type: ignore[name-defined]
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    # For the owner's list of sessions; `last_seen_at` is written at most once a minute.
+    device: Mapped[str | None] = mapped_column(text(200))
+    address: Mapped[str | None] = mapped_column(ascii_text(64))
+    last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ApiKey(db.Model):  # type: ignore[name-defined]
+    """A key for a program. The secret itself is shown once and kept nowhere: a hash of it finds the row."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (MYSQL_TABLE,)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
+    user_id: Mapped[int] = mapped_column(BigKey, sa.ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(text(100))
+    prefix: Mapped[str] = mapped_column(ascii_text(16))  # tells keys apart, and opens nothing
+    secret_hash: Mapped[str] = mapped_column(ascii_text(64), unique=True)  # SHA-256 of 32 random bytes
+    scopes: Mapped[str] = mapped_column(ascii_text(64))  # "read,trade"
+    addresses: Mapped[str] = mapped_column(ascii_text(1000))  # networks, separated by commas; "" is anywhere
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_address: Mapped[str | None] = mapped_column(ascii_text(64))
 
 
 class LoginFailure(db.Model):  # type: ignore[name-defined]

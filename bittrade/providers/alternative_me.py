@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bittrade.domain.pricing import SentimentReading
-from bittrade.errors import ProviderError
+from bittrade.errors import AnswerRefused
 from bittrade.providers.http import HttpClient
 
 SOURCE = "alternative.me"
@@ -33,25 +33,25 @@ class AlternativeMe:
 
 
 def parse_sentiment(data: Any, *, now: datetime) -> SentimentReading:
-    """Validate an answer of `/fng/`. Raises ProviderError."""
+    """Validate an answer of `/fng/`. Raises AnswerRefused."""
     if not isinstance(data, dict):
-        raise ProviderError(f"{SOURCE}: the answer is not an object")
+        raise AnswerRefused(f"{SOURCE}: the answer is not an object")
     metadata = data.get("metadata")
     if isinstance(metadata, dict) and metadata.get("error") is not None:
-        raise ProviderError(f"{SOURCE}: reports an error")
+        raise AnswerRefused(f"{SOURCE}: reports an error")
     readings = data.get("data")
     if not isinstance(readings, list) or not readings or not isinstance(readings[0], dict):
-        raise ProviderError(f"{SOURCE}: there is no reading")
+        raise AnswerRefused(f"{SOURCE}: there is no reading")
     latest = readings[0]
     value = _integer(latest.get("value"), max_digits=3)
     if value > 100:
-        raise ProviderError(f"{SOURCE}: the index is not between 0 and 100")
+        raise AnswerRefused(f"{SOURCE}: the index is not between 0 and 100")
     classification = latest.get("value_classification")
     if not isinstance(classification, str) or not CLASSIFICATION.fullmatch(classification):
-        raise ProviderError(f"{SOURCE}: the classification is missing or unreadable")
+        raise AnswerRefused(f"{SOURCE}: the classification is missing or unreadable")
     at = datetime.fromtimestamp(_integer(latest.get("timestamp"), max_digits=10), UTC)
     if not now - MAX_AGE <= at <= now + MAX_FUTURE:
-        raise ProviderError(f"{SOURCE}: the reading is not of these days")
+        raise AnswerRefused(f"{SOURCE}: the reading is not of these days")
     return SentimentReading(value=value, classification=classification, data_date=at.date())
 
 
@@ -59,5 +59,5 @@ def _integer(value: Any, *, max_digits: int) -> int:
     """A whole number that arrives as text, or as a JSON integer should the format ever be mended."""
     text = str(value) if type(value) is int else value
     if not isinstance(text, str) or not re.fullmatch(rf"[0-9]{{1,{max_digits}}}", text, re.ASCII):
-        raise ProviderError(f"{SOURCE}: a number is missing or unreadable")
+        raise AnswerRefused(f"{SOURCE}: a number is missing or unreadable")
     return int(text)

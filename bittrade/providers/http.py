@@ -10,7 +10,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from bittrade.errors import ProviderError
+from bittrade.errors import AnswerRefused, ProviderError, SourceNotAsked
 
 USER_AGENT = "BitTrade/1.0"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -59,15 +59,6 @@ class PausesInMemory:
         self._until[host] = time.monotonic() + seconds
 
 
-_shared_pauses: Pauses = PausesInMemory()
-
-
-def share_pauses(pauses: Pauses) -> None:
-    """Let every client of this process that was not given its own use this memory."""
-    global _shared_pauses  # one per process, set where the process starts
-    _shared_pauses = pauses
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A 200 with JSON in it."""
@@ -90,6 +81,7 @@ class HttpClient:
 
     `deadline_s` bounds everything together: DNS, connecting, headers, body, retries and the waits between them.
     A `Retry-After` up to `max_wait_s` is waited for; a longer one ends the fetch and is remembered in `pauses`.
+    `permit` is asked before every request, a retry too, and raises ProviderError where there must be none.
     """
 
     def __init__(
@@ -102,13 +94,15 @@ class HttpClient:
         attempts: int = 2,
         max_wait_s: float = 5.0,
         pauses: Pauses | None = None,
+        permit: Callable[[], None] | None = None,
     ) -> None:
         self._timeouts_s = (connect_timeout_s, read_timeout_s)
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
         self._attempts = attempts
         self._max_wait_s = max_wait_s
-        self._pauses = pauses
+        self._pauses = pauses or PausesInMemory()
+        self._permit = permit or (lambda: None)
 
     def get_json(
         self,
@@ -122,23 +116,27 @@ class HttpClient:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ProviderError(f"{source}: the address must begin with http:// or https://")
-        pauses = self._pauses or _shared_pauses
-        if (left := pauses.seconds_left(parts.netloc)) > 0:
-            raise ProviderError(f"{source}: asked us to wait; {left:.0f} s of that are left")
+        if (left := self._pauses.seconds_left(parts.netloc)) > 0:
+            raise SourceNotAsked(f"{source}: asked us to wait; {left:.0f} s of that are left")
         deadline = time.monotonic() + self._deadline_s
+        first: _Retriable | None = None
         for attempt in range(1, self._attempts + 1):
             try:
+                self._permit()
                 return self._attempt(url, dict(params or {}), dict(headers or {}), deadline)
             except _Retriable as failure:
+                first = first or failure
                 wait_s = self._wait_before_retry(failure, attempt)
                 if failure.retry_after_s and failure.retry_after_s > self._max_wait_s:
-                    pauses.pause(parts.netloc, min(failure.retry_after_s, MAX_PAUSE_S))
+                    self._pauses.pause(parts.netloc, min(failure.retry_after_s, MAX_PAUSE_S))
                 if wait_s is None or time.monotonic() + wait_s >= deadline:
                     raise ProviderError(f"{source}: {failure}") from None
                 time.sleep(wait_s)
             except ProviderError as failure:
-                raise ProviderError(f"{source}: {failure.message}") from None
-        raise ProviderError(f"{source}: no attempt was allowed")
+                if first is not None and isinstance(failure, SourceNotAsked):
+                    break  # no second try is allowed: what went wrong with the first is the reason
+                raise type(failure)(f"{source}: {failure.message}") from None
+        raise ProviderError(f"{source}: {first or 'no attempt was allowed'}")
 
     def _wait_before_retry(self, failure: _Retriable, attempt: int) -> float | None:
         """Seconds until the next attempt, or None where there should be none."""
@@ -208,7 +206,7 @@ class HttpClient:
             if time.monotonic() > deadline:
                 raise ProviderError(f"did not finish within {self._deadline_s:g} s")
         if not body:
-            raise ProviderError("sent an empty body")
+            raise AnswerRefused("sent an empty body")
         return bytes(body)
 
 
@@ -226,7 +224,7 @@ def _check_status(response: requests.Response) -> None:
 def _check_content_type(response: requests.Response) -> None:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise ProviderError("did not send JSON")
+        raise AnswerRefused("did not send JSON")
 
 
 def _kind(failure: BaseException) -> str:
@@ -258,7 +256,7 @@ def strict_json(body: bytes) -> Any:
             object_pairs_hook=_object,
         )
     except (ValueError, RecursionError):
-        raise ProviderError("sent malformed JSON") from None
+        raise AnswerRefused("sent malformed JSON") from None
 
 
 def _check_depth(body: bytes) -> None:
@@ -266,11 +264,11 @@ def _check_depth(body: bytes) -> None:
     for bracket in JSON_BRACKET.findall(JSON_STRING.sub(b"", body)):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_JSON_DEPTH:
-            raise ProviderError(f"sent JSON nested deeper than {MAX_JSON_DEPTH}")
+            raise AnswerRefused(f"sent JSON nested deeper than {MAX_JSON_DEPTH}")
 
 
 def _refuse_constant(_text: str) -> NoReturn:
-    raise ProviderError("sent a number that is not finite")
+    raise AnswerRefused("sent a number that is not finite")
 
 
 def _number(text: str) -> Decimal:
@@ -280,12 +278,12 @@ def _number(text: str) -> Decimal:
     except InvalidOperation:
         number = None
     if number is None or abs(number.adjusted()) > MAX_NUMBER_EXPONENT:
-        raise ProviderError("sent an absurd number")
+        raise AnswerRefused("sent an absurd number")
     return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ProviderError("sent an object with a key twice")
+        raise AnswerRefused("sent an object with a key twice")
     return found

@@ -2,22 +2,22 @@
 
 A token is a JWT (HS256; claims `id`, `email`, `iat`, `exp`, `jti`). Each that we issue has a row in `sessions`; one
 that another program made with our secret has none, and is judged by its user. Whether a token was revoked is asked of
-the database each time: it holds on every process at once, and with Redis away.
+the database each time: it holds on every process at once, and with Redis away. `authenticate` is the one door: a key
+for programs (services/api_keys.py) comes in here too.
 """
 
 import hashlib
 import logging
 import uuid
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
-from flask_jwt_extended import create_access_token, decode_token
-from flask_jwt_extended.exceptions import JWTExtendedException
-from jwt import PyJWTError
+from flask_jwt_extended import create_access_token
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -27,30 +27,21 @@ from bittrade.errors import (
     EmailTaken,
     InvalidCredentials,
     InvalidInput,
+    MissingFields,
     TokenInvalid,
     UserNotFound,
 )
-from bittrade.models import Balance, LoginFailure, LoginSession, User
-from bittrade.services import audit, passwords
+from bittrade.models import ApiKey, Balance, LoginFailure, LoginSession, User
+from bittrade.services import api_keys, audit, passwords
+from bittrade.services.identity import ACCOUNT, EXPORT, KEY_SCOPES, READ, TRADE, Identity
 
+__all__ = ["ACCOUNT", "EXPORT", "KEY_SCOPES", "READ", "TRADE", "Identity", "authenticate"]
 log = logging.getLogger(__name__)
 MAX_TOKEN_LENGTH = 4096
 FIRST_LOCK_S, LONGEST_LOCK_S = 30, 900
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The owner of a valid token. `seq` is the user's newest entry, as of this request."""
-
-    user_id: int
-    email: str
-    name: str
-    jti: str
-    expires_at: datetime
-    seq: int
-
-    def public(self) -> dict[str, Any]:
-        return {"id": self.user_id, "email": self.email, "name": self.name}
+LEEWAY_S = 5  # between our clock and that of another program that makes tokens
+SEEN_EVERY = timedelta(minutes=1)
+MAX_DEVICE = 200
 
 
 # --- accounts -----------------------------------------------------------------------------------------------------
@@ -112,12 +103,11 @@ def login(*, email: str, password: str) -> tuple[str, dict[str, Any]]:
 
 
 def change_password(identity: Identity, *, current: str, new: str) -> None:
-    """Set a new password and revoke every other token. Raises InvalidCredentials, InvalidInput or WeakPassword."""
-    with unit_of_work.reading() as session:
-        hashed = session.scalar(sa.select(User.password_hash).where(User.id == identity.user_id))
-    if not passwords.matches(current, hashed):
-        audit.record_alone("password_change_refused", user_id=identity.user_id)
-        raise InvalidCredentials("The current password is not right")
+    """Set a new password; revoke every other token and all keys.
+
+    Raises InvalidCredentials, AccountLocked, InvalidInput or WeakPassword.
+    """
+    _confirm_password(identity, current, "password_change_refused")
     passwords.check_new(new, email=identity.email, name=identity.name)
     rehashed = passwords.hash_password(new)
 
@@ -128,6 +118,49 @@ def change_password(identity: Identity, *, current: str, new: str) -> None:
         audit.record(session, "password_changed", user_id=identity.user_id)
 
     unit_of_work.commit(work)
+
+
+def change_profile(
+    identity: Identity, *, current: str, email: str | None = None, name: str | None = None
+) -> dict[str, Any]:
+    """Change the e-mail, the name or both; the user afterwards.
+
+    Raises InvalidCredentials, AccountLocked, InvalidInput or EmailTaken.
+    """
+    if email is None and name is None:
+        raise MissingFields("Send email or name")
+    changed: dict[str, Any] = {}
+    if email is not None:
+        changed["email"], changed["email_normalized"] = _read_email(email)
+    if name is not None:
+        changed["name"] = _read_name(name)
+    _confirm_password(identity, current, "profile_change_refused")
+
+    def work(session: Session) -> dict[str, Any]:
+        session.execute(sa.update(User).where(User.id == identity.user_id).values(**changed))
+        shown = {field: value for field, value in changed.items() if field != "email_normalized"}
+        before = {field: getattr(identity, field) for field in shown}
+        audit.record(session, "profile_changed", user_id=identity.user_id, before=before, after=shown)
+        return {**identity.public(), **shown}
+
+    try:
+        return unit_of_work.commit(work)
+    except IntegrityError as error:
+        raise EmailTaken() from error
+
+
+def _confirm_password(identity: Identity, current: str, refusal: str) -> None:
+    """Ask again who it is. Wrong answers count as failed logins do: a stolen token must not find the password."""
+    with unit_of_work.reading() as session:
+        row = session.execute(
+            sa.select(User.email_normalized, User.password_hash, LoginFailure.locked_until)
+            .outerjoin(LoginFailure, LoginFailure.email_normalized == User.email_normalized)
+            .where(User.id == identity.user_id)
+        ).one()
+    _check_lock(row.locked_until)
+    if not passwords.matches(current, row.password_hash):
+        _count_failure(row.email_normalized, identity.user_id, refusal)
+        raise InvalidCredentials("The current password is not right")
 
 
 def list_users(limit: int = 1000) -> list[dict[str, Any]]:
@@ -169,8 +202,30 @@ def get_user_id(email: str) -> int:
 # --- tokens -------------------------------------------------------------------------------------------------------
 
 
-def authenticate(token: str) -> Identity:
-    """The owner of a token. Raises TokenInvalid, always with the same words."""
+def authenticate(token: str, *, needs: Collection[str] = (READ,)) -> Identity:
+    """The owner of a token or key. Raises TokenInvalid, always with the same words, or InsufficientScope.
+
+    One of the scopes in `needs` is enough; a person's own token has them all.
+    """
+    is_key = token.startswith(api_keys.MARK)
+    try:
+        identity = api_keys.authenticate(token) if is_key else _authenticate_jwt(token)
+    except TokenInvalid as error:
+        _note_refused(error)
+        raise
+    identity.require(needs)
+    return identity
+
+
+def _note_refused(error: TokenInvalid) -> None:
+    """To the audit log, and so to its owner's activity where it was somebody's once."""
+    address = audit.origin.get().address
+    if address is not None:  # else nobody tried it: a live socket's token was looked at again
+        cause = f"{error.user_id} {audit.neighbourhood(address)}"
+        audit.record_refusal("token_refused", cause=cause, user_id=error.user_id, by_owner=False)
+
+
+def _authenticate_jwt(token: str) -> Identity:
     claims = _read_claims(token)
     user_id, jti, expires_at = (
         claims["id"],
@@ -187,20 +242,35 @@ def authenticate(token: str) -> Identity:
                 Balance.seq,
                 LoginSession.jti,
                 LoginSession.revoked_at,
+                LoginSession.last_seen_at,
             )
             .join(Balance, Balance.user_id == User.id)
             .outerjoin(LoginSession, sa.and_(LoginSession.jti == jti, LoginSession.user_id == User.id))
             .where(User.id == user_id)
         ).first()
     if row is None or row.disabled_at is not None or row.revoked_at is not None:
-        raise TokenInvalid()
+        raise TokenInvalid(user_id=None if row is None else user_id)
     if (
         row.jti is None
         and row.tokens_revoked_at is not None
         and not _is_issued_after(claims, row.tokens_revoked_at)
     ):
-        raise TokenInvalid()
+        raise TokenInvalid(user_id=user_id)
+    if row.jti is not None:
+        _note_seen(jti, row.last_seen_at)
     return Identity(user_id, row.email, row.name, jti, expires_at, row.seq)
+
+
+def _note_seen(jti: str, last_seen_at: datetime | None) -> None:
+    now, address = wire.now(), audit.origin.get().address
+    if last_seen_at is not None and now - last_seen_at < SEEN_EVERY:
+        return
+    seen = {"last_seen_at": now, **({"address": address} if address else {})}
+    audit.note(lambda session: session.execute(_session_of(jti).values(**seen)))
+
+
+def _session_of(jti: str) -> sa.Update:
+    return sa.update(LoginSession).where(LoginSession.jti == jti)
 
 
 def logout(identity: Identity) -> None:
@@ -208,16 +278,14 @@ def logout(identity: Identity) -> None:
 
     def work(session: Session) -> None:
         _keep_session(session, identity)
-        session.execute(
-            sa.update(LoginSession).where(LoginSession.jti == identity.jti).values(revoked_at=wire.now())
-        )
+        session.execute(_session_of(identity.jti).values(revoked_at=wire.now()))
         audit.record(session, "logged_out", user_id=identity.user_id)
 
     unit_of_work.commit(work)
 
 
 def logout_all(identity: Identity) -> None:
-    """Revoke every token of the user."""
+    """Revoke every token and key of the user."""
 
     def work(session: Session) -> None:
         _revoke_all(session, identity.user_id)
@@ -227,11 +295,12 @@ def logout_all(identity: Identity) -> None:
 
 
 def list_ended_users(since: datetime) -> set[int]:
-    """Users with a token that was revoked at or after `since`: their sockets need another look."""
+    """Users with a token or key that was revoked at or after `since`: their sockets need another look."""
     with unit_of_work.reading() as session:
         sessions = session.scalars(sa.select(LoginSession.user_id).where(LoginSession.revoked_at >= since))
+        keys = session.scalars(sa.select(ApiKey.user_id).where(ApiKey.revoked_at >= since))
         users = session.scalars(sa.select(User.id).where(User.tokens_revoked_at >= since))
-        return {*sessions, *users}
+        return {*sessions, *keys, *users}
 
 
 def _issue(session: Session, user_id: int, email: str) -> str:
@@ -239,24 +308,48 @@ def _issue(session: Session, user_id: int, email: str) -> str:
     issued_at = wire.now().replace(microsecond=0)
     expires_at = issued_at + timedelta(seconds=current_app.config["JWT_LIFETIME_S"])
     jti = uuid.uuid4().hex
-    session.add(LoginSession(jti=jti, user_id=user_id, issued_at=issued_at, expires_at=expires_at))
+    session.add(
+        LoginSession(jti=jti, user_id=user_id, issued_at=issued_at, expires_at=expires_at, **_whereabouts())
+    )
     claims = {"email": email, "jti": jti, "iat": issued_at, "exp": expires_at}
     return create_access_token(identity=user_id, additional_claims=claims)
+
+
+def _whereabouts() -> dict[str, Any]:
+    """What the owner will know this session by; a device's own words are cut and made printable."""
+    origin = audit.origin.get()
+    device = "".join(sign if sign.isprintable() else " " for sign in origin.device or "")[:MAX_DEVICE]
+    return {"device": device or None, "address": origin.address or None, "last_seen_at": wire.now()}
 
 
 def _read_claims(token: str) -> dict[str, Any]:
     if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
         raise TokenInvalid()
-    try:
-        claims = decode_token(token)
-    except (JWTExtendedException, PyJWTError, ValueError, TypeError, RecursionError) as error:
-        raise TokenInvalid() from error
+    claims = _decode(token)
     if type(claims.get("id")) is not int or claims["id"] < 1 or claims["id"] >= 2**63:
         raise TokenInvalid()
     # PyJWT checks `exp` only where there is one.
-    if type(claims.get("exp")) is not int or claims["exp"] > 2**33 or claims.get("type") != "access":
+    if (
+        type(claims.get("exp")) is not int
+        or claims["exp"] > 2**33
+        or claims.get("type", "access") != "access"
+    ):
         raise TokenInvalid()
     return claims
+
+
+def _decode(token: str) -> dict[str, Any]:
+    """The claims under a good signature: of the secret, or, while it is being replaced, of the one before."""
+    config = current_app.config
+    for secret in filter(None, (config["JWT_SECRET"], config["JWT_SECRET_PREVIOUS"])):
+        try:
+            claims: dict[str, Any] = jwt.decode(token, secret, algorithms=["HS256"], leeway=LEEWAY_S)
+            return claims
+        except jwt.InvalidSignatureError:
+            continue
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as error:
+            raise TokenInvalid() from error
+    raise TokenInvalid()
 
 
 def _jti_of(claims: dict[str, Any], token: str) -> str:
@@ -281,6 +374,7 @@ def _keep_session(session: Session, identity: Identity) -> None:
                 user_id=identity.user_id,
                 issued_at=wire.now(),
                 expires_at=identity.expires_at,
+                **_whereabouts(),
             )
         )
         session.flush()
@@ -294,6 +388,7 @@ def _revoke_all(session: Session, user_id: int, but: str = "") -> None:
         .where(LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None), LoginSession.jti != but)
         .values(revoked_at=now)
     )
+    api_keys.revoke_all(session, user_id, now)
 
 
 # --- reading what people type -------------------------------------------------------------------------------------
@@ -311,6 +406,11 @@ def _read_email(email: str) -> tuple[str, str]:
     if not normalized or len(checked.normalized) > 254:
         raise InvalidInput("Invalid email address", field="email")
     return checked.normalized, normalized
+
+
+def normalize_email(email: object) -> str | None:
+    """The one spelling that an account is known by; None for what is no e-mail."""
+    return _normalized_or_none(email) if isinstance(email, str) else None
 
 
 def _normalized_or_none(email: str) -> str | None:
@@ -348,7 +448,7 @@ def _check_lock(locked_until: datetime | None) -> None:
         raise AccountLocked(retry_after_s=int(rest) + 1)
 
 
-def _count_failure(normalized: str | None, user_id: int | None) -> None:
+def _count_failure(normalized: str | None, user_id: int | None, refusal: str = "login_failed") -> None:
     """Ten in a row lock the e-mail for 30 s, each further one for twice as long, up to 15 minutes."""
 
     def work(session: Session) -> None:
@@ -363,8 +463,8 @@ def _count_failure(normalized: str | None, user_id: int | None) -> None:
         if row.failures >= limit:
             seconds = min(LONGEST_LOCK_S, FIRST_LOCK_S * 2 ** min(row.failures - limit, 10))
             row.locked_until = now + timedelta(seconds=seconds)
-            audit.record(session, "account_locked", user_id=user_id, seconds=seconds)
-        audit.record(session, "login_failed", user_id=user_id)
+            audit.record(session, "account_locked", user_id=user_id, by_owner=False, seconds=seconds)
+        audit.record(session, refusal, user_id=user_id, by_owner=False)
 
     if normalized is None:
         return

@@ -47,6 +47,6 @@ def _move(user_id: int, funds: Funds, *, sign: int, kind: str) -> dict[str, int]
         audit.record(session, kind.lower(), user_id=user_id, inr=funds.inr, satoshis=funds.satoshis)
         return posted.balance
 
-    balance = unit_of_work.commit(work)
+    balance = unit_of_work.commit_for(user_id, work)
     user_data.publish(user_id, balance)
     return user_data.balance_document(balance)

@@ -132,8 +132,7 @@ class Proof:
 
 def verify() -> Proof:
     """Recompute everything from the legs, in one consistent snapshot."""
-    with unit_of_work.reading() as session:
-        _freeze(session)
+    with unit_of_work.proving() as session:
         faults = [
             *_unbalanced_assets(session),
             *_unbalanced_transactions(session),
@@ -147,12 +146,6 @@ def verify() -> Proof:
             for t in (Transaction, LedgerLeg, Balance)
         ]
     return Proof(transactions=sizes[0], legs=sizes[1], balances=sizes[2], faults=tuple(faults))
-
-
-def _freeze(session: Session) -> None:
-    """One snapshot for all queries: trades go on meanwhile. SQLite's transactions are snapshots already."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
 def _unbalanced_assets(session: Session) -> list[str]:

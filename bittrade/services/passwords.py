@@ -6,6 +6,8 @@ may be more. The prefix names the scheme, so that a later one can live beside it
 
 import base64
 import hashlib
+import os
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from bittrade.extensions import is_gevent
 T = TypeVar("T")
 MIN_LENGTH, MAX_LENGTH = 10, 256  # characters
 SCHEME = "bt1$"
+HASHING_PRIORITY = 10  # of 19, the least
 COMMON = frozenset(FREQUENCY_LISTS["passwords"][:3000])
 # Each hash takes about 0.3 s of a core: beyond this many waiting, the last would wait longer than a person does.
 _MAX_WAITING = 20
@@ -88,4 +91,12 @@ def _off_the_loop(work: Callable[[], T]) -> T:
 @cache
 def _pool() -> ThreadPool:
     """One thread of our own: gevent's default pool resolves host names, and must not wait for a login."""
-    return ThreadPool(1)
+    pool = ThreadPool(1)
+    pool.apply(_yield_to_others)
+    return pool
+
+
+def _yield_to_others() -> None:
+    """Let this thread have what the others leave: a login may take a moment longer, a trade may not."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, 0, HASHING_PRIORITY)

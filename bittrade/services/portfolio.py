@@ -25,7 +25,7 @@ def get_portfolio(user_id: int) -> dict[str, Any]:
     key = cache.user_portfolio_key(user_id)
     held = cache.get(key)
     seq, portfolio = (
-        (held["seq"], Portfolio.from_json(held["value"])) if isinstance(held, dict) else (0, Portfolio())
+        (held["seq"], Portfolio.from_json(held["value"])) if held is not None else (0, Portfolio())
     )
     with unit_of_work.reading() as session:
         balance = ledger.read_balance(session, user_id)

@@ -46,7 +46,7 @@ class HeldRate:
 
 def make_quote(user_id: int) -> HeldRate:
     """Hold the current rates for this user. Raises RatesUnavailable, TradingHalted or TooManyQuotes."""
-    return unit_of_work.commit(lambda session: _make(session, user_id))
+    return unit_of_work.commit_for(user_id, lambda session: _make(session, user_id))
 
 
 def _make(session: Session, user_id: int) -> HeldRate:

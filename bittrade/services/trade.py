@@ -16,9 +16,15 @@ from bittrade.domain.money import PLACES, Asset
 from bittrade.domain.pricing import age_ms
 from bittrade.domain.receipt import PriceBasis, Receipt
 from bittrade.domain.trading import Fill, Limits, Order, Protection
-from bittrade.errors import ClientOrderIdReused, IdempotencyKeyReused
+from bittrade.errors import (
+    BitTradeError,
+    ClientOrderIdReused,
+    DatabaseUnavailable,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+)
 from bittrade.models import IdempotencyKey, Transaction
-from bittrade.services import ledger, market, quotes, settings, user_data
+from bittrade.services import audit, ledger, market, quotes, settings, user_data
 from bittrade.services.ledger import Posted, Posting
 
 ROUTE = "trade"
@@ -66,7 +72,15 @@ def place_trade(user_id: int, instruction: Instruction, *, idempotency_key: str 
             _keep_answer(session, user_id, idempotency_key, instruction, answer)
         return Placed(answer, is_replay=False), posted
 
-    placed, posted = unit_of_work.commit(work)
+    try:
+        placed, posted = unit_of_work.commit_for(user_id, work)
+    except (DatabaseUnavailable, OutcomeUnknown):
+        raise  # nobody refused it, and there is nothing to write to
+    except BitTradeError as error:
+        audit.record_refusal(
+            "trade_refused", cause=f"{user_id} {error.code}", user_id=user_id, code=error.code
+        )
+        raise
     if posted is not None:
         user_data.publish(user_id, posted.balance)
     return placed

@@ -173,6 +173,14 @@ def list_latest(user_id: int) -> list[dict[str, Any]]:
         return [{**row, "cached": False} for row in _read_rows(session, user_id, limit=LATEST)]
 
 
+def read_between(session: Session, user_id: int, *, after: int, until: int) -> list[dict[str, Any]]:
+    """The transactions with after < seq ≤ until, oldest first. Their number is for the caller to bound."""
+    query = sa.select(*_COLUMNS).where(
+        Transaction.user_id == user_id, Transaction.seq > after, Transaction.seq <= until
+    )
+    return [wire.transaction(row) for row in session.execute(query.order_by(Transaction.seq))]
+
+
 def balance_document(row: dict[str, int]) -> dict[str, Any]:
     return {**wire.balance(row), "seq": row["seq"]}
 
@@ -222,7 +230,9 @@ def _read_rows(
 
     A user's ids and seqs have the same order, and each of the two orders is an index.
     """
-    query = sa.select(*_COLUMNS).where(Transaction.user_id == user_id, *wanted.conditions())
+    query: sa.Select[*tuple[Any, ...]] = sa.select(*_COLUMNS).where(
+        Transaction.user_id == user_id, *wanted.conditions()
+    )
     if below_seq is not None:
         query = query.where(Transaction.seq < below_seq).order_by(Transaction.seq.desc())
         query = _along(query, "uq_transactions_user_id_seq")
@@ -233,7 +243,7 @@ def _read_rows(
     return [wire.transaction(row) for row in session.execute(query.limit(limit).offset(offset))]
 
 
-def _along(query: sa.Select[Any], index: str) -> sa.Select[Any]:
+def _along(query: sa.Select[*tuple[Any, ...]], index: str) -> sa.Select[*tuple[Any, ...]]:
     """Begin at the cursor. MariaDB would begin at the user's newest row and pass over all that are above the cursor:
     its estimate leaves the LIMIT out of account (bench/history.py shows the difference)."""
     for dialect in ("mysql", "mariadb"):

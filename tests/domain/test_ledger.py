@@ -13,7 +13,7 @@ from bittrade.errors import UnbalancedEntry
 
 
 def leg(amount: object, asset: Asset = Asset.INR, user_id: int | None = 1) -> Leg:
-    return Leg("available_inr", asset, amount, user_id)  # type: ignore[arg-type]
+    return Leg("available_inr", asset, amount, user_id)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,17 @@ def test_an_entry_may_have_several_legs_of_one_asset() -> None:
 def test_an_entry_cannot_be_changed_afterwards() -> None:
     entry = Entry((leg(1), leg(-1)))
     with pytest.raises(AttributeError):
-        entry.legs = ()  # type: ignore[misc]
+        entry.legs = ()
     with pytest.raises(AttributeError):
-        entry.legs[0].amount = 5  # type: ignore[misc]
+        entry.legs[0].amount = 5
 
 
-@given(st.lists(st.integers(-(10**18), 10**18), max_size=8), st.lists(st.integers(-(10**18), 10**18), max_size=8))
-def test_law_an_entry_exists_exactly_when_each_asset_sums_to_zero(rupees: list[int], satoshis: list[int]) -> None:
+@given(
+    st.lists(st.integers(-(10**18), 10**18), max_size=8), st.lists(st.integers(-(10**18), 10**18), max_size=8)
+)
+def test_law_an_entry_exists_exactly_when_each_asset_sums_to_zero(
+    rupees: list[int], satoshis: list[int]
+) -> None:
     legs = tuple(leg(amount) for amount in rupees) + tuple(leg(amount, Asset.BTC) for amount in satoshis)
     is_fit = bool(legs) and sum(rupees) == 0 and sum(satoshis) == 0
     try:

@@ -103,7 +103,9 @@ NOT_AMOUNTS = [
 
 
 @pytest.mark.parametrize("asset", list(Asset))
-@pytest.mark.parametrize("value", NOT_AMOUNTS, ids=lambda value: repr(value)[:24] if type(value) is not int else "int")
+@pytest.mark.parametrize(
+    "value", NOT_AMOUNTS, ids=lambda value: repr(value)[:24] if type(value) is not int else "int"
+)
 def test_what_is_not_an_amount_is_refused_with_a_reason(value: object, asset: Asset) -> None:
     with pytest.raises(InvalidAmount) as refused:
         parse_amount(value, asset)
@@ -251,6 +253,8 @@ def test_rounding_half_up_is_the_nearest_and_takes_the_upper_of_two(numerator: i
     assert exact - Fraction(1, 2) < rounded <= exact + Fraction(1, 2)
 
 
-@pytest.mark.parametrize(("numerator", "rounded"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (-5, 0), (-6, -1)])
+@pytest.mark.parametrize(
+    ("numerator", "rounded"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (-5, 0), (-6, -1)]
+)
 def test_halves_go_up(numerator: int, rounded: int) -> None:
     assert divide_half_up(numerator, 10) == rounded

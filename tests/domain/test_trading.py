@@ -239,6 +239,8 @@ def test_an_order_is_read_from_a_client_s_four_fields() -> None:
     ("field", "error"),
     [("action", InvalidAction), ("order_type", InvalidOrderType), ("currency", InvalidCurrency)],
 )
-def test_a_word_that_is_not_the_contract_s_is_refused(field: str, error: type[Exception], value: object) -> None:
+def test_a_word_that_is_not_the_contract_s_is_refused(
+    field: str, error: type[Exception], value: object
+) -> None:
     with pytest.raises(error):
         Order.parse(**{**GOOD, field: value})

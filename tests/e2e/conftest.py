@@ -10,6 +10,7 @@ import os
 import queue
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ import pytest
 import redis
 import requests
 
-from dev.services import free_port
+from dev.services import find_redis_server, free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -85,7 +86,7 @@ class Process:
 class System:
     """A running BitTrade."""
 
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     url: str
     processes: list[Process] = field(default_factory=list)
     people: int = 0
@@ -157,6 +158,18 @@ class System:
         except requests.RequestException:
             return False
 
+    def sockets_by_worker(self) -> dict[int, int]:
+        """How many connections each of gunicorn's workers holds."""
+        port = int(self.url.rpartition(":")[2])
+        return {
+            worker.pid: sum(
+                1
+                for connection in worker.net_connections("tcp")
+                if connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED
+            )
+            for worker in self.process("web").children()
+        }
+
     def rates(self) -> dict[str, Any]:
         answer = requests.get(f"{self.url}/api/market-rates", timeout=5)
         return answer.json() if answer.ok else {}
@@ -215,7 +228,9 @@ class Person:
 def running_system(database_url: str, redis_url: str, **variables: str) -> Iterator[System]:
     """A migrated database and an empty Redis, with nothing started yet."""
     _empty(redis_url)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BITTRADE_", "REDIS_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BITTRADE_", "REDIS_"))
+    }
     environment = inherited | {
         "BITTRADE_ENV": "development",
         "DATABASE_URL": database_url,
@@ -223,7 +238,11 @@ def running_system(database_url: str, redis_url: str, **variables: str) -> Itera
         "QUEUE_REDIS_URL": redis_url,
         "HOST": "127.0.0.1",
         "BCRYPT_COST": "4",
+        "PRICE_SOURCES": "coingecko",
         "PRICE_INTERVAL_S": "1",
+        "COINGECKO_CALLS_PER_MINUTE": "10000",
+        "FEAR_GREED_CALLS_PER_MINUTE": "10000",
+        "RATELIMIT_ENABLED": "false",
         "PYTHONUNBUFFERED": "1",
         **variables,
     }
@@ -250,6 +269,52 @@ def scratch_database(request: pytest.FixtureRequest, surroundings: Any) -> str:
     url: str = request.getfixturevalue("new_mariadb" if surroundings.database_version else "new_sqlite")()
     surroundings.notes["database"] = surroundings.database
     return url
+
+
+class PrivateRedis:
+    """A Redis of this module's own, on a port that stays the same, which a test may kill, hang and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        options = {
+            "port": self._port,
+            "bind": "127.0.0.1",
+            "dir": self._folder,
+            "save": "",
+            "appendonly": "no",
+        }
+        arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+        self._popen = subprocess.Popen([find_redis_server(), *arguments], stdout=subprocess.DEVNULL)
+        wait_until(self._answers, "Redis is up")
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=1) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        self._popen.kill()
+        self._popen.wait()
+
+    def hang(self) -> None:
+        self._popen.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._popen.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRedis]:
+    server = PrivateRedis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -310,6 +375,11 @@ class Socket:
         self.events.append((event, args))
         return event, args[0] if args else None
 
+    def next_of_ours(self) -> tuple[str, Any]:
+        """The same, but for the transport's upgrade, which comes when it likes."""
+        event = self.next()
+        return event if event[0] != "(upgrade)" else self.next()
+
     def wait_for(self, wanted: str, *, timeout_s: float = EVENT_S, without: tuple[str, ...] = ()) -> Any:
         """The argument of the next event of this name; fail on one that must not come `without`."""
         deadline = time.monotonic() + timeout_s
@@ -324,7 +394,7 @@ class Socket:
         found: list[tuple[str, Any]] = []
         while len(found) < count:
             event = self.next()
-            if event[0] not in ("btc_price_update", "(upgrade)"):
+            if event[0] not in ("btc_price_update", "market_status", "heartbeat", "(upgrade)"):
                 found.append(event)
         return found
 
@@ -333,6 +403,14 @@ class Socket:
         self.emit("authenticate", token)
         first = self.user_events(1)
         return first if first[0][0] == "authentication_error" else first + self.user_events(2)
+
+    def wait_for_seq(self, event: str, seq: int, *, timeout_s: float = EVENT_S) -> list[int]:
+        """The `seq` of this user event until it reaches `seq`."""
+        found = [0]
+        deadline = time.monotonic() + timeout_s
+        while found[-1] < seq:
+            found.append(self.wait_for(event, timeout_s=max(0.0, deadline - time.monotonic()))["seq"])
+        return found[1:]
 
     def drain(self) -> list[str]:
         """Names of what has come by now: a round trip with the server has passed since."""
@@ -350,7 +428,12 @@ class JavaScriptSockets:
 
     def __init__(self) -> None:
         self._node = subprocess.Popen(
-            ["node", "sockets.js"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            ["node", "sockets.js"],
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self._sockets: dict[int, Socket] = {}
         self._numbers = itertools.count(1)
@@ -384,6 +467,33 @@ class JavaScriptSockets:
         self._reader.join(5)
         assert self._node.stdout
         self._node.stdout.close()
+
+
+CROWD = 200
+
+
+def crowd_gets_all_once(system: System, javascript: JavaScriptSockets, *kinds: dict[str, Any]) -> None:
+    """Open a crowd of clients of these kinds; each connects, stays, and gets each of three changes exactly once."""
+    began = time.monotonic()
+    crowd = [
+        javascript.open(system.url, reconnection=False, **kinds[number % len(kinds)])
+        for number in range(CROWD)
+    ]
+    for socket in crowd:
+        socket.wait_for("btc_price_update", timeout_s=20, without=("(connect_error)", "(disconnect)"))
+    connected_after_s = time.monotonic() - began
+    usd = system.rates()["btc_usd_price"]
+    changes = ["92", "93", "91"]
+    for change in changes:
+        system.flask("settings", "set", "buy_multiplier", change)
+    for socket in crowd:
+        for change in changes:
+            price = socket.wait_for("btc_price_update", without=("(connect_error)", "(disconnect)"))
+            assert price["buy_rate_inr"] == int(usd * int(change) + 0.5)
+    for socket in crowd:
+        assert not {"btc_price_update", "(disconnect)"} & set(socket.drain())
+        socket.close()
+    print(f"{CROWD} clients connected in {connected_after_s:.1f} s; {CROWD * len(changes)} events, each once")
 
 
 @pytest.fixture

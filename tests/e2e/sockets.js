@@ -15,11 +15,8 @@ function open({ id, url, options }) {
   const socket = io(url, { forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 500, ...options });
   sockets.set(id, socket);
   socket.onAny((event, ...args) => say(id, event, ...args));
-  socket.on('connect', () => {
-    const { engine } = socket.io;
-    say(id, '(connect)', engine.transport.name);
-    engine.on('upgrade', (transport) => say(id, '(upgrade)', transport.name));
-  });
+  socket.io.engine.on('upgrade', (transport) => say(id, '(upgrade)', transport.name));
+  socket.on('connect', () => say(id, '(connect)'));
   socket.on('disconnect', (reason) => say(id, '(disconnect)', reason));
   socket.on('connect_error', (error) => {
     const answer = error.context && error.context.responseText; // long polling only

@@ -9,7 +9,14 @@ import pytest
 from redis import Redis
 
 from bittrade.domain.pricing import TIMEFRAMES
-from bittrade.jobs.schedule import Reconciliation, ScheduleEntry, market_schedule, next_cron, reconcile
+from bittrade.jobs.schedule import (
+    Reconciliation,
+    ScheduleEntry,
+    market_schedule,
+    next_cron,
+    reconcile,
+    schedule,
+)
 from bittrade.jobs.scheduler import WATCHDOG_S, SteadyScheduler
 
 Table = tuple[ScheduleEntry, ...]
@@ -49,6 +56,14 @@ def test_the_table_is_the_specifications() -> None:
     }
     assert {entry.args[0] for entry in table.values() if entry.args} == set(TIMEFRAMES)
     assert table["bittrade-backfill"].interval_s == 60
+
+
+def test_the_table_cleans_up_and_proves_the_books_too() -> None:
+    table = {entry.id: entry for entry in schedule(price_interval_s=30, ledger_interval_s=3600)}
+    assert table["bittrade-ledger"].interval_s == 3600
+    assert {"bittrade-purge", "bittrade-thin-prices"} <= set(table)
+    # A worker does one thing at a time: what is no price must leave it time for the price.
+    assert all(entry.timeout_s + 2 * 20 < 90 for entry in table.values() if entry.queue != "price")
 
 
 def test_a_waiting_price_is_dropped_before_the_next_one_is_due() -> None:
@@ -163,7 +178,7 @@ def test_the_watchdog_looks_at_least_every_ten_seconds() -> None:
 def test_five_restarts_leave_one_entry_each_and_queue_nothing_twice(
     redis: Redis, new_scheduler: NewScheduler
 ) -> None:
-    table = market_schedule(price_interval_s=30)
+    table = schedule(price_interval_s=30, ledger_interval_s=3600)
     for _ in range(5):
         new_scheduler(table).tick()
     assert sorted(_due(redis)) == sorted(entry.id for entry in table)
@@ -251,7 +266,7 @@ def test_a_run_whose_time_to_live_has_passed_makes_room_for_the_next(
 
 
 def test_every_run_carries_its_limits(redis: Redis, new_scheduler: NewScheduler) -> None:
-    for entry in market_schedule(price_interval_s=30):
+    for entry in schedule(price_interval_s=30, ledger_interval_s=3600):
         scheduler = new_scheduler((replace(entry, first_after_s=0),))
         scheduler.tick()
         (run_id,) = redis.lrange(f"rq:queue:{entry.queue}", 0, -1)
@@ -269,3 +284,22 @@ def test_entries_and_runs_are_json_and_never_pickles(redis: Redis, new_scheduler
         assert b"\x80\x04" not in data.get(b"meta", b"")
         assert data[b"created_at"]
     assert b"entry" in redis.hget("rq:job:bittrade-hourly", "meta")
+
+
+def test_a_run_that_was_killed_is_made_up_for_in_seconds_unless_it_is_due_sooner(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    scheduler = new_scheduler((HOURLY, OFTEN))
+    scheduler.tick()
+    assert scheduler.run_soon(f"{OFTEN.id}_at_1700000000000") is True
+    assert _due(redis)[OFTEN.id] == pytest.approx(time.time() + 6, abs=1)
+    redis.zadd(SCHEDULED, {OFTEN.id: time.time() + 1})
+    assert scheduler.run_soon(f"{OFTEN.id}_at_1700000000000") is False
+    assert scheduler.run_soon("somebody-elses-run") is False
+    assert set(_due(redis)) == {HOURLY.id, OFTEN.id}
+
+
+def test_it_says_when_everything_runs_next(redis: Redis, new_scheduler: NewScheduler) -> None:
+    scheduler = new_scheduler((HOURLY, OFTEN))
+    scheduler.reconcile()
+    assert scheduler.next_runs() == _due(redis)

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 import sqlalchemy as sa
+from redis import Redis
 
 import config
 from bittrade import create_app, extensions
@@ -39,8 +41,7 @@ def start(private_redis: PrivateRedis, prepared_database: str, simulator: Simula
     environment = os.environ | {
         "DATABASE_URL": prepared_database,
         "REDIS_URL": private_redis.url,
-        "COINGECKO_API_URL": simulator.coingecko_url,
-        "FEAR_GREED_API_URL": simulator.sentiment_url,
+        **simulator.settings,
         "PRICE_INTERVAL_S": "2",
     }
     started: list[subprocess.Popen[bytes]] = []
@@ -119,6 +120,37 @@ def test_a_killed_worker_leaves_nothing_that_stops_the_next_one(start: Start, si
     before = simulator.requests("price")
     start()
     wait_until(lambda: simulator.requests("price") > before, within_s=10)
+
+
+def test_without_any_worker_the_scheduler_fetches_the_price_itself(
+    start: Start, prepared_database: str, simulator: Simulator
+) -> None:
+    start("scheduler")
+    wait_until(lambda: _rows(prepared_database, "bitcoin_data") >= 1, within_s=15)
+    assert simulator.requests("chart") == 0
+
+
+def test_a_price_job_that_was_killed_is_made_up_for_long_before_its_next_moment(
+    start: Start, simulator: Simulator
+) -> None:
+    simulator.set("slow", seconds=20, path="price", times=1)
+    worker = start(PRICE_INTERVAL_S="600")
+    start("scheduler", PRICE_INTERVAL_S="600", MAX_PRICE_AGE_S="86400")
+    wait_until(lambda: simulator.requests("price") == 1, within_s=15)
+    (horse,) = psutil.Process(worker.pid).children()
+    horse.kill()
+    wait_until(lambda: simulator.requests("price") == 2, within_s=15)
+
+
+def test_the_scheduler_tells_how_the_feed_is(
+    start: Start, private_redis: PrivateRedis, prepared_database: str
+) -> None:
+    with Redis.from_url(private_redis.url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe("flask-socketio")
+        start("scheduler", PRICE_INTERVAL_S="600")
+        wait_until(
+            lambda: b"market_status" in (pubsub.get_message(timeout=1) or {"data": b""})["data"], within_s=15
+        )
 
 
 def test_a_wrong_argument_gets_a_usage_line() -> None:

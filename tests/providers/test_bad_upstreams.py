@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from bittrade.errors import ProviderError
+from bittrade.errors import AnswerRefused, ProviderError
 from bittrade.providers.alternative_me import AlternativeMe
+from bittrade.providers.coinbase import Coinbase
 from bittrade.providers.coingecko import CoinGecko
 from bittrade.providers.http import HttpClient, PausesInMemory
+from bittrade.providers.kraken import Kraken
 from dev.simulator import MODES, Simulator
 
 Fetch = Callable[[], object]
@@ -28,15 +30,15 @@ TRANSPORT = {
     "drip": "did not finish within 0.6 s",
     "drip_headers": "did not finish within 0.6 s",
     "gzip_bomb": "sent more than 1000000 bytes",
-    "nan": "not finite",
-    "1e400": "absurd number",
 }
+# A figure that is no JSON number at all; exchanges send text, so theirs is only no price.
+NUMBER_LIES = {"nan": "not finite|not a number", "1e400": "absurd number|not a number"}
 PRICE_LIES = {
-    "negative": "between 1 cent and",
+    "negative": "between 1 cent and|not a number",
     "zero": "between 1 cent and",
     "text": "not a number",
     "times_1000": "between 1 cent and",
-    "missing_coin": "missing|no prices",
+    "missing_coin": "missing|no prices|no price of|reports an error",
     "old_timestamp": "s old",
 }
 SENTIMENT_LIES = {
@@ -48,11 +50,17 @@ SENTIMENT_LIES = {
 }
 
 
-@pytest.fixture(params=["price", "chart", "sentiment"])
+@pytest.fixture(params=["price", "chart", "sentiment", "coinbase", "kraken"])
 def feed(
-    request: pytest.FixtureRequest, coingecko: CoinGecko, alternative_me: AlternativeMe
+    request: pytest.FixtureRequest,
+    coingecko: CoinGecko,
+    alternative_me: AlternativeMe,
+    simulator: Simulator,
+    http: HttpClient,
 ) -> tuple[str, Fetch]:
     fetches: dict[str, Fetch] = {
+        "coinbase": Coinbase(simulator.coinbase_url, http=http).fetch_price,
+        "kraken": Kraken(simulator.kraken_url, http=http).fetch_price,
         "price": coingecko.fetch_price,
         "chart": lambda: coingecko.fetch_chart("1d"),
         "sentiment": alternative_me.fetch_sentiment,
@@ -73,8 +81,18 @@ def test_a_broken_upstream_is_one_failed_fetch_that_ends_in_time(
     assert simulator.requests(name) == 1
 
 
+@pytest.mark.parametrize(("mode", "reason"), NUMBER_LIES.items())
+def test_a_figure_that_is_no_number_is_refused(
+    feed: tuple[str, Fetch], mode: str, reason: str, simulator: Simulator
+) -> None:
+    name, fetch = feed
+    simulator.set(mode, path=name)
+    with pytest.raises(AnswerRefused, match=reason + "|unreadable"):
+        fetch()
+
+
 @pytest.mark.parametrize(("mode", "reason"), PRICE_LIES.items())
-@pytest.mark.parametrize("feed", ["price", "chart"], indirect=True)
+@pytest.mark.parametrize("feed", ["price", "chart", "coinbase", "kraken"], indirect=True)
 def test_a_price_that_cannot_be_true_is_refused(
     feed: tuple[str, Fetch], mode: str, reason: str, simulator: Simulator
 ) -> None:
@@ -94,12 +112,10 @@ def test_a_sentiment_that_cannot_be_true_is_refused(
 
 
 def test_every_mode_of_the_simulator_is_tried_here() -> None:
-    believable = {
-        "normal",
-        "status",
-        "stuck",
-    }  # "status" is 429, 500 and 302; "stuck" is told by its age, later
-    assert set(MODES) == believable | (TRANSPORT.keys() - {"429", "500", "302"}) | PRICE_LIES.keys()
+    # "status" is 429, 500 and 302; "stuck" is told by its age and "jump" by the price before it: tests/market
+    believable = {"normal", "status", "stuck", "jump"}
+    tried = (TRANSPORT.keys() - {"429", "500", "302"}) | PRICE_LIES.keys() | NUMBER_LIES.keys()
+    assert set(MODES) == believable | tried
 
 
 def test_a_stuck_upstream_repeats_its_quote_with_its_old_time(

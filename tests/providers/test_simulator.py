@@ -27,7 +27,7 @@ def process() -> Iterator[tuple["subprocess.Popen[str]", str]]:
         started.wait(timeout=5)
 
 
-def test_the_program_serves_both_formats_is_controlled_over_http_and_ends_cleanly(
+def test_the_program_serves_every_format_is_controlled_over_http_and_ends_cleanly(
     process: tuple["subprocess.Popen[str]", str],
 ) -> None:
     started, url = process
@@ -35,10 +35,18 @@ def test_the_program_serves_both_formats_is_controlled_over_http_and_ends_cleanl
     assert answer.headers["Server"] == "bittrade-simulator"
     assert answer.json()[0]["id"] == "bitcoin"
     assert requests.get(f"{url}/fng/?limit=1", timeout=2).json()["metadata"] == {"error": None}
+    assert requests.get(f"{url}/coinbase/products/BTC-USD/ticker", timeout=2).json()["price"]
+    assert requests.get(f"{url}/0/public/Trades?pair=XBTUSD&count=1", timeout=2).json()["error"] == []
     control = requests.post(
         f"{url}/control", json={"mode": "429", "retry_after": 9, "path": "price"}, timeout=2
     )
-    assert control.json()["modes"] == {"price": "status", "chart": "normal", "sentiment": "normal"}
+    assert control.json()["modes"] == {
+        "price": "status",
+        "chart": "normal",
+        "sentiment": "normal",
+        "coinbase": "normal",
+        "kraken": "normal",
+    }
     refused = requests.get(url + MARKETS, timeout=2)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "9")
     assert requests.get(f"{url}/control", timeout=2).json()["requests"]["price"] == 2

@@ -1,5 +1,8 @@
 """The books: what is posted, and what their proof finds when somebody has been at them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -40,17 +43,25 @@ def post(user_id: int, *, inr: int = 0, btc: int = 0) -> Posted:
     return unit_of_work.commit(work)
 
 
-
-
 def run(*statements: sa.sql.Executable) -> None:
     """What somebody with the database's password could do."""
-    with db.engine.begin() as connection:
-        if connection.dialect.name != "sqlite":
-            connection.exec_driver_sql("SET SESSION foreign_key_checks=0")
+    with db.engine.connect() as connection, _foreign_keys_off(connection), connection.begin():
         for statement in statements:
             connection.execute(statement)
-        if connection.dialect.name != "sqlite":
-            connection.exec_driver_sql("SET SESSION foreign_key_checks=1")
+
+
+@contextmanager
+def _foreign_keys_off(connection: sa.Connection) -> Iterator[None]:
+    """Only on MariaDB, where it is the session's: the pool must get the connection back as it was."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("SET SESSION foreign_key_checks=0")
+    connection.rollback()  # what was set stays; the transaction that the statement began does not
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("SET SESSION foreign_key_checks=1")
 
 
 def ids(user: Person) -> list[int]:

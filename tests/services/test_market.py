@@ -14,7 +14,7 @@ from bittrade.errors import InvalidTimeframe, NoData, ProviderError
 from bittrade.extensions import db
 from bittrade.models import BitcoinChartData, BitcoinData, BitcoinSentiment
 from bittrade.services import market, settings
-from tests.fixtures import dollars, together
+from tests.fixtures import add_prices, dollars, together
 
 pytestmark = pytest.mark.usefixtures("inside")
 
@@ -145,9 +145,8 @@ def test_the_simulator_is_no_source_in_production(inside: Flask, monkeypatch: py
         market.record_price(dollars(45_000, source="simulator"))
 
 
-def test_history_is_newest_first() -> None:
-    for step in range(5):
-        market.record_price(dollars(45_000 + step, age_s=50 - step))
+def test_history_is_newest_first(inside: Flask) -> None:
+    add_prices(inside, *range(45_000, 45_005))
     assert [row["btc_usd_price"] for row in market.list_history(3)] == [45_004, 45_003, 45_002]
 
 
@@ -180,7 +179,8 @@ def series(timeframe: str = "1d", *prices: int) -> ChartSeries:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     values = prices or (4_400_000, 4_450_050, 4_500_000)
     return ChartSeries(
-        timeframe, tuple(ChartPoint(start + timedelta(hours=hour), cents) for hour, cents in enumerate(values))
+        timeframe,
+        tuple(ChartPoint(start + timedelta(hours=hour), cents) for hour, cents in enumerate(values)),
     )
 
 
@@ -229,7 +229,11 @@ def test_a_day_has_one_sentiment_and_the_newest_reading_wins(redis_url: str) -> 
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     sentiment = market.get_sentiment()
-    assert (sentiment["fear_greed_value"], sentiment["fear_greed_classification"], sentiment["data_date"]) == (
+    assert (
+        sentiment["fear_greed_value"],
+        sentiment["fear_greed_classification"],
+        sentiment["data_date"],
+    ) == (
         72,
         "Greed",
         "2026-01-02",
@@ -259,5 +263,3 @@ def test_a_broadcast_that_fails_does_not_undo_the_price(
     with deaf.app_context():
         assert market.record_price(dollars(45_000)) is True
         assert market.get_current()["cached"] is False
-
-

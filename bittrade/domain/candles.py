@@ -1,0 +1,45 @@
+"""Candles and thinning: what many prices become when they are put into intervals. Pure; intervals begin at the epoch.
+
+Prices are whole cents. It must not know where the prices are kept.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+INTERVALS = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}  # name → seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """The prices of one interval; without any (`samples` 0) there is no figure, and none is made up."""
+
+    begins_s: int  # Unix seconds
+    open: int | None = None
+    high: int | None = None
+    low: int | None = None
+    close: int | None = None
+    samples: int = 0
+
+
+def bucket(at_s: int, interval_s: int) -> int:
+    """The number of the interval that a moment belongs to."""
+    return at_s // interval_s
+
+
+def without_gaps(found: Mapping[int, Candle], *, first: int, last: int, interval_s: int) -> list[Candle]:
+    """One candle for each bucket from `first` to `last`, both included, oldest first; empty where none was found."""
+    return [found.get(number, Candle(number * interval_s)) for number in range(first, last + 1)]
+
+
+def surplus(rows: Iterable[tuple[int, int]], interval_s: int) -> tuple[list[int], tuple[int, int] | None]:
+    """Which of (id, Unix seconds), oldest first, may go so that the last of each interval stays; and the last row.
+
+    Whether the last row may go depends on what follows it, so it never does here.
+    """
+    going: list[int] = []
+    held: tuple[int, int] | None = None
+    for row in rows:
+        if held is not None and bucket(held[1], interval_s) == bucket(row[1], interval_s):
+            going.append(held[0])
+        held = row
+    return going, held

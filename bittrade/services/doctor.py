@@ -1,0 +1,144 @@
+"""What is wrong with a deployment, and how to mend it. What must never be has been refused at the start, by config.py."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from redis import RedisError
+from sqlalchemy.engine import make_url
+
+from bittrade.errors import BitTradeError
+from bittrade.extensions import cache_redis, db, limits_storage
+from bittrade.services import market
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+GOOD_COST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault and its remedy."""
+
+    fault: str
+    remedy: str
+
+
+def examine() -> list[Finding]:
+    """Everything that is wrong, by the order in which to mend it."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _settings,
+        _production,
+        _database,
+        _redis,
+        _price,
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def _config(name: str) -> Any:
+    return current_app.config[name]
+
+
+def _settings() -> Iterator[Finding]:
+    if not _config("IS_PRODUCTION"):
+        yield Finding(
+            f"BITTRADE_ENV is {_config('BITTRADE_ENV')}: nothing unsafe is refused",
+            "Set BITTRADE_ENV=production",
+        )
+    if make_url(_config("DATABASE_URL")).get_backend_name() == "sqlite" and _config("WEB_CONCURRENCY") > 1:
+        yield Finding(
+            "SQLite has one writer, and several processes would wait for each other",
+            "Set DATABASE_URL to a MariaDB, or WEB_CONCURRENCY=1",
+        )
+    if not _config("RATELIMIT_ENABLED"):
+        yield Finding("No request is limited", "Unset RATELIMIT_ENABLED")
+    if _config("BCRYPT_COST") < GOOD_COST:
+        yield Finding(
+            f"BCRYPT_COST is {_config('BCRYPT_COST')}: stolen hashes are cheap to try",
+            f"Set BCRYPT_COST={GOOD_COST} or more; passwords are hashed anew at their owners' next login",
+        )
+    if _config("JWT_SECRET_PREVIOUS"):
+        yield Finding(
+            "The secret before is still accepted",
+            f"Unset JWT_SECRET_PREVIOUS {_config('JWT_LIFETIME_S') // 3600} h after JWT_SECRET was replaced",
+        )
+
+
+def _production() -> Iterator[Finding]:
+    if not _config("TRUSTED_HOSTS"):
+        yield Finding("Requests for any Host are served", "Set TRUSTED_HOSTS to the names of this service")
+    if _config("CORS_ORIGINS") == ["*"]:
+        yield Finding("Any web page may call us", "Set CORS_ORIGINS to your own pages")
+    if _config("HOST") not in LOOPBACK and not _config("TRUSTED_PROXY_HOPS"):
+        yield Finding(
+            f"HOST is {_config('HOST')} and no proxy is trusted: traffic is not encrypted, or all clients share an address",
+            "Put a proxy with TLS in front (deploy/), and set TRUSTED_PROXY_HOPS to how many there are",
+        )
+
+
+def _database() -> Iterator[Finding]:
+    try:
+        with db.engine.connect() as connection:
+            yield from _schema(connection)
+            if connection.dialect.name != "sqlite":
+                yield from _grants(connection)
+    except sa.exc.SQLAlchemyError as error:
+        yield Finding(
+            f"The database does not answer: {type(error).__name__}", "Look at DATABASE_URL and its server"
+        )
+
+
+def _schema(connection: sa.Connection) -> Iterator[Finding]:
+    folder = Path(current_app.root_path).parent / current_app.extensions["migrate"].directory
+    head = ScriptDirectory(str(folder)).get_current_head()
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found != head:
+        yield Finding(
+            f"The tables are of revision {found}, the code's are {head}", "flask --app wsgi db upgrade"
+        )
+
+
+def _grants(connection: sa.Connection) -> Iterator[Finding]:
+    grants = " ".join(connection.scalars(sa.text("SHOW GRANTS"))).upper()
+    if "ALL PRIVILEGES" in grants or "DROP" in grants:
+        yield Finding(
+            "The application's database user may change and drop tables, the ledger's too",
+            "Give it only what deploy/grants.sql says, and migrate as another user",
+        )
+
+
+def _redis() -> Iterator[Finding]:
+    for name, ping in (
+        ("REDIS_URL", lambda: cache_redis().ping()),
+        ("QUEUE_REDIS_URL", lambda: limits_storage().storage.ping()),
+    ):
+        url = make_url(_config(name))
+        if url.host not in LOOPBACK and not url.password:
+            yield Finding(
+                f"{name} has no password", "Give Redis one (requirepass, or an ACL), and put it into the URL"
+            )
+        if url.host not in LOOPBACK and url.drivername == "redis":
+            yield Finding(f"{name} is not encrypted", "Let Redis speak TLS, and write rediss://")
+        try:
+            ping()
+        except RedisError as error:
+            yield Finding(
+                f"Redis does not answer at {name}: {type(error).__name__}", "Start it, or mend the URL"
+            )
+
+
+def _price() -> Iterator[Finding]:
+    try:
+        age = market.find_price_age_ms()
+    except (BitTradeError, sa.exc.SQLAlchemyError):
+        return  # the database's own finding says why
+    if age is None or age > _config("MAX_PRICE_AGE_S") * 1000:
+        yield Finding(
+            "There is no price fresh enough to trade on",
+            "Run `python worker.py` and `python worker.py scheduler`, and look at their logs",
+        )

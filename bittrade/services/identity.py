@@ -1,0 +1,35 @@
+"""Who is asking, and what they may do: a person with a token may do everything, a program with a key its scopes."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bittrade.errors import InsufficientScope
+
+READ, TRADE, EXPORT = "read", "trade", "export"
+KEY_SCOPES = (READ, TRADE, EXPORT)  # what a key may be given
+ACCOUNT = "account"  # keys, sessions, password, profile: a person's alone, no key ever has it
+PERSON = frozenset({*KEY_SCOPES, ACCOUNT})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The owner of a valid token or key. `seq` is the user's newest entry, as of this request."""
+
+    user_id: int
+    email: str
+    name: str
+    jti: str
+    expires_at: datetime
+    seq: int
+    scopes: frozenset[str] = PERSON
+    key_id: int | None = None
+
+    def public(self) -> dict[str, Any]:
+        return {"id": self.user_id, "email": self.email, "name": self.name}
+
+    def require(self, scopes: Collection[str]) -> None:
+        """Raise InsufficientScope unless one of `scopes` is held."""
+        if self.scopes.isdisjoint(scopes):
+            raise InsufficientScope(needs=sorted(scopes), has=sorted(self.scopes))

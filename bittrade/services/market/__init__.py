@@ -1,0 +1,61 @@
+"""Market data, by one name for everybody else. Who does what:
+
+`price` serves and records the newest price · `sanity` decides which prices are believed · `feed` asks the sources,
+`sources` knows how they are · `data` keeps charts and sentiment · `history` serves the past, `retention` thins it ·
+`watch` reports, and tells when something changes.
+"""
+
+from bittrade.services.market.data import (
+    get_chart,
+    get_sentiment,
+    is_chart_fresh,
+    list_missing,
+    record_chart,
+    record_sentiment,
+)
+from bittrade.services.market.feed import (
+    fill_missing,
+    is_price_neglected,
+    update_chart,
+    update_price,
+    update_sentiment,
+)
+from bittrade.services.market.history import get_candles, list_history
+from bittrade.services.market.price import (
+    find_price_age_ms,
+    find_price_event,
+    get_current,
+    get_rates,
+    price_for_trade,
+    publish_rates,
+    record_price,
+    refuse_if_halted,
+)
+from bittrade.services.market.retention import thin_prices
+from bittrade.services.market.watch import get_status
+
+__all__ = [
+    "fill_missing",
+    "find_price_age_ms",
+    "find_price_event",
+    "get_candles",
+    "get_chart",
+    "get_current",
+    "get_rates",
+    "get_sentiment",
+    "get_status",
+    "is_chart_fresh",
+    "is_price_neglected",
+    "list_history",
+    "list_missing",
+    "price_for_trade",
+    "publish_rates",
+    "record_chart",
+    "record_price",
+    "record_sentiment",
+    "refuse_if_halted",
+    "thin_prices",
+    "update_chart",
+    "update_price",
+    "update_sentiment",
+]

@@ -1,0 +1,199 @@
+"""Fetching: asks the sources in turn, and hands what they say to `sanity` or `data`.
+
+No unit of work is open while a source is asked.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from flask import current_app
+
+from bittrade import wire
+from bittrade.domain.pricing import PriceQuote
+from bittrade.errors import AnswerRefused, BitTradeError, ProviderError, SourceNotAsked
+from bittrade.providers import PriceSource, alternative_me, coinbase, coingecko, kraken
+from bittrade.providers.alternative_me import AlternativeMe
+from bittrade.providers.coinbase import Coinbase
+from bittrade.providers.coingecko import CoinGecko
+from bittrade.providers.http import HttpClient
+from bittrade.providers.kraken import Kraken
+from bittrade.services.market import data as market_data
+from bittrade.services.market import price as market_price
+from bittrade.services.market import sanity as market_sanity
+from bittrade.services.market import sources as market_sources
+from bittrade.services.market.sources import Gate
+
+log = logging.getLogger(__name__)
+# All sources together: the job is ended after 20 s. The first gets the most, and each later one at least 3 s.
+PRICE_DEADLINE_S = 17.0
+SOURCE_DEADLINE_S = 8.0
+LEFT_FOR_EACH_S = 3.0
+LEAST_S = 1.0  # with less there is no use in asking
+# Parts of the age up to which a price is traded on. Older than the first: the next source is asked too. Older than the
+# second: whoever gives such a price has failed. And when the newest price is older than the third, nobody fetches.
+OLD_PART, USELESS_PART, NEGLECTED_PART = 1 / 3, 2 / 3, 0.6
+
+
+def update_price() -> bool:
+    """Fetch the price and record it; True when the rates changed. Raises ProviderError where no source gave one."""
+    round_ = _Round()
+    names = market_sources.in_turn(list(current_app.config["PRICE_SOURCES"]))
+    for number, name in enumerate(names):
+        deadline_s = round_.deadline_s(sources_after=len(names) - number - 1)
+        if deadline_s < LEAST_S or round_.ask(name, deadline_s):
+            break
+    return round_.end()
+
+
+@dataclass(slots=True)
+class _Round:
+    """One round of asking for the price."""
+
+    began: float = field(default_factory=time.monotonic)
+    failures: list[str] = field(default_factory=list)
+    held: list[tuple[str, PriceQuote]] = field(default_factory=list)
+    has_answer: bool = False
+    is_changed: bool = False
+
+    def deadline_s(self, *, sources_after: int) -> float:
+        left = PRICE_DEADLINE_S - (time.monotonic() - self.began)
+        return min(SOURCE_DEADLINE_S, left - LEFT_FOR_EACH_S * sources_after)
+
+    def ask(self, name: str, deadline_s: float) -> bool:
+        """Whether the round is over: this source gave a believable, recent price."""
+        gate = Gate(name, is_for_price=True)
+        source = _price_source(name, HttpClient(deadline_s=deadline_s, pauses=gate, permit=gate.permit))
+        try:
+            quote = source.fetch_price()
+            verdict = market_sanity.consider(quote, provider=name)
+        except ProviderError as error:
+            self._note(name, error)
+            return False
+        if verdict.is_held:
+            self.held.append((name, quote))
+            self.failures.append(f"{name}: the price is held until it is confirmed")
+            return False
+        return self._take(name, quote, verdict)
+
+    def _take(self, name: str, quote: PriceQuote, verdict: market_sanity.Verdict) -> bool:
+        for provider in verdict.refuted:
+            market_sources.note_failure(provider, f"{provider}: its price was refuted by {name}")
+        self.has_answer = True
+        if verdict.recorded is not None:
+            self.is_changed |= market_price.publish(verdict.recorded)
+        age_s = (wire.now() - quote.as_of).total_seconds()
+        if age_s > USELESS_PART * _max_age_s():
+            market_sources.note_failure(name, f"{name}: its price is {age_s:.0f} s old")
+        else:
+            market_sources.note_success(name)
+        return age_s <= OLD_PART * _max_age_s()
+
+    def _note(self, name: str, error: ProviderError) -> None:
+        reason = error.message if error.message.startswith(name) else f"{name}: {error.message}"
+        self.failures.append(reason)
+        log.warning("price: %s", reason)
+        _note_failure(name, reason, error, is_price=True)
+
+    def end(self) -> bool:
+        """Settle what is held; whether the rates changed. Raises ProviderError where nothing can be used."""
+        if len(self.held) == 1 and not self.has_answer:
+            name, quote = self.held[0]
+            verdict = market_sanity.accept_second_fetch(quote, provider=name)
+            if not verdict.is_held:
+                self._take(name, quote, verdict)
+        if not self.has_answer:
+            raise ProviderError("; ".join(self.failures) or "there was no time to ask any source")
+        return self.is_changed
+
+
+def _max_age_s() -> int:
+    age_s: int = current_app.config["MAX_PRICE_AGE_S"]
+    return age_s
+
+
+def is_price_neglected() -> bool:
+    """Whether the newest price is so old that its job cannot be running: Redis is away, or every worker is."""
+    age = market_price.find_price_age_ms()
+    return age is None or age > NEGLECTED_PART * _max_age_s() * 1000
+
+
+def _note_failure(name: str, reason: str, error: ProviderError, *, is_price: bool) -> None:
+    """A refusal of our own (the budget, a Retry-After that still runs) is not the source's failure."""
+    if isinstance(error, SourceNotAsked):
+        return
+    market_sources.note_failure(name, reason)
+    if is_price and isinstance(error, AnswerRefused):
+        market_sanity.record_refusal(name, reason)
+
+
+def _price_source(name: str, http: HttpClient) -> PriceSource:
+    config = current_app.config
+    if name == coingecko.SOURCE:
+        return CoinGecko(config["COINGECKO_API_URL"], http=http, api_key=config["COINGECKO_API_KEY"])
+    if name == coinbase.SOURCE:
+        return Coinbase(config["COINBASE_API_URL"], http=http)
+    if name == kraken.SOURCE:
+        return Kraken(config["KRAKEN_API_URL"], http=http)
+    raise ValueError(f"there is no source {name}")
+
+
+def update_sentiment() -> None:
+    """Fetch the sentiment and record it. Raises ProviderError."""
+    gate = Gate(alternative_me.SOURCE, is_for_price=False)
+    source = AlternativeMe(
+        current_app.config["FEAR_GREED_API_URL"], http=HttpClient(pauses=gate, permit=gate.permit)
+    )
+    try:
+        reading = source.fetch_sentiment()
+    except ProviderError as error:
+        _note_failure(gate.name, error.message, error, is_price=False)
+        raise
+    market_data.record_sentiment(reading)
+    market_sources.note_success(gate.name)
+
+
+def update_chart(timeframe: str) -> None:
+    """Fetch one chart and record it. Raises ProviderError; SourceNotAsked while the source's breaker is open."""
+    if market_sources.is_open(coingecko.SOURCE):
+        raise SourceNotAsked(f"{coingecko.SOURCE}: left alone after several failures")
+    gate = Gate(coingecko.SOURCE, is_for_price=False)
+    config = current_app.config
+    source = CoinGecko(
+        config["COINGECKO_API_URL"],
+        http=HttpClient(pauses=gate, permit=gate.permit),
+        api_key=config["COINGECKO_API_KEY"],
+    )
+    try:
+        series = source.fetch_chart(timeframe)
+    except ProviderError as error:
+        _note_failure(gate.name, error.message, error, is_price=False)
+        raise
+    market_data.record_chart(series)
+    market_sources.note_success(gate.name)
+
+
+def fill_missing() -> list[str]:
+    """Fetch whatever has never come or is overdue: a fresh install, or an upstream that was away at its hour."""
+    filled: list[str] = []
+    failed: set[str] = set()
+    for name in market_data.list_missing():
+        kind = name if name in ("price", "sentiment") else "chart"
+        if kind in failed:
+            continue  # one chart that hangs is enough: this worker has prices to fetch
+        try:
+            _fill(name)
+            filled.append(name)
+        except BitTradeError as error:
+            failed.add(kind)
+            log.warning("could not fill %s: %s", name, error.message)
+    return filled
+
+
+def _fill(name: str) -> None:
+    if name == "price":
+        update_price()
+    elif name == "sentiment":
+        update_sentiment()
+    else:
+        update_chart(name)

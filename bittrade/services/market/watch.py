@@ -1,0 +1,113 @@
+"""The state of the feed and of trading: reported when asked, and told to everyone when it changes.
+
+`look` is called once a second by the scheduler's process (docs/adr/0006): that one lives when no job runs.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bittrade import broadcast, cache, unit_of_work, wire
+from bittrade.extensions import queue_redis
+from bittrade.models import BitcoinPriceEvent, Setting
+from bittrade.services.market import price as market_price
+from bittrade.services.market import sources as market_sources
+from bittrade.services.settings import TRADING_HALTED
+
+STATE_KEY = "bittrade:market-state"  # what was told last, for all schedulers there may be
+STATUS = "market_status"
+STATUS_TTL_S = 1
+NEXT_RUNS = "market_next_runs"
+NEXT_RUNS_TTL_S = 10
+MAX_EVENTS = 20
+
+
+def look(next_runs: Mapping[str, float]) -> bool:
+    """Tell everyone if the feed went stale or came back, or trading was halted or resumed; whether it was told.
+
+    `next_runs` (Unix seconds by id) is kept for `get_status`. Raises DatabaseUnavailable, RedisError.
+    """
+    cache.put(NEXT_RUNS, dict(next_runs), NEXT_RUNS_TTL_S)
+    market_price.tell_what_went_unsaid()
+    with unit_of_work.reading() as session:
+        state = _state(session, wire.now())
+    told = orjson.dumps({"feed": state["feed"], "trading": state["trading"]})
+    # One command, so that of several schedulers exactly one sees each change.
+    if queue_redis().set(STATE_KEY, told, get=True) == told:
+        return False
+    broadcast.market_status(state)
+    return True
+
+
+def get_status() -> dict[str, Any]:
+    """Everything about the feed: state, sources, held and refused prices, next runs. Up to a second old."""
+    status, _ = cache.get_or_fill(STATUS, _read_status, STATUS_TTL_S)
+    return {**(status or {}), "timestamp": wire.timestamp(wire.now())}
+
+
+def _read_status() -> dict[str, Any]:
+    now = wire.now()
+    with unit_of_work.reading() as session:
+        return {
+            **_state(session, now),
+            "max_price_age_ms": market_price.max_age_ms(),
+            "sources": market_sources.list_states(session, now),
+            "prices": _price_events(session),
+            "next_runs": _next_runs(),
+        }
+
+
+def _state(session: Session, now: datetime) -> dict[str, Any]:
+    """`feed` is fresh, stale or none; `trading` is open, halted or no_price."""
+    row = market_price.find_newest(session)
+    is_halted = session.get(Setting, TRADING_HALTED) is not None
+    age = None if row is None else market_price.age_document(row.as_of, now)
+    feed = "none" if age is None else "stale" if age["stale"] else "fresh"
+    return {
+        "feed": feed,
+        "trading": "halted" if is_halted else "open" if feed == "fresh" else "no_price",
+        "source": None if row is None else row.source,
+        "as_of": None if row is None else wire.timestamp(row.as_of),
+        "age_ms": None if age is None else age["age_ms"],
+    }
+
+
+def _price_events(session: Session) -> dict[str, Any]:
+    counts = dict(
+        session.execute(
+            sa.select(BitcoinPriceEvent.outcome, sa.func.count()).group_by(BitcoinPriceEvent.outcome)
+        ).all()
+    )
+    rows = session.scalars(
+        sa.select(BitcoinPriceEvent).order_by(BitcoinPriceEvent.id.desc()).limit(MAX_EVENTS)
+    )
+    outcomes = ("held", "confirmed", "refuted", "refused")
+    return {
+        "counts": {outcome: counts.get(outcome, 0) for outcome in outcomes},
+        "latest": [
+            {
+                "at": wire.timestamp(row.at),
+                "provider": row.provider,
+                "outcome": row.outcome,
+                "btc_usd_price": wire.hundredths(row.btc_usd_cents),
+                "reason": row.reason,
+                "resolved_at": None if row.resolved_at is None else wire.timestamp(row.resolved_at),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _next_runs() -> dict[str, str] | None:
+    """When each job runs next; None while no scheduler says so."""
+    due = cache.get(NEXT_RUNS)
+    if not isinstance(due, dict):
+        return None
+    return {
+        name: wire.timestamp(datetime.fromtimestamp(at, wire.EPOCH.tzinfo))
+        for name, at in sorted(due.items())
+    }

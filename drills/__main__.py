@@ -1,0 +1,183 @@
+"""`python -m drills`: run the drills, print what was measured, and let the checker judge.
+
+    python -m drills --short                     at most a minute, for CI
+    python -m drills --long                      everything, about 15 minutes (the default)
+    python -m drills --only F1,F3 --seed 7
+    python -m drills --only L1 --trades-per-second 50 --seconds 120
+
+Exits 0 when every invariant holds and every hard target is met, 1 when not, 2 when it could not run.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from dev.services import RedisServerFailed, RedisServerMissing
+from drills import checker, figures
+from drills.checker import Result
+from drills.figures import Figures
+from drills.history import History
+from drills.machine import Machine
+from drills.mariadb import ServiceFailed, ServiceMissing
+from drills.scenarios import DRILLS, GROUPS, LONG, SHORT, Run, Size, warm_up
+from drills.surroundings import World, world
+
+DEFAULT_SEED = 1
+
+
+def say(text: object = "") -> None:
+    print(text, flush=True)
+
+
+def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m drills", description="Load, faults, and a checker.")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--short", action="store_true", help="at most a minute in all")
+    length.add_argument("--long", action="store_true", help="the full length (the default)")
+    parser.add_argument("--only", type=_names, default=list(DRILLS), help=f"some of {','.join(DRILLS)}")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="the same seed sends the same orders")
+    parser.add_argument("--trades-per-second", type=float, help="L1's rate")
+    parser.add_argument("--seconds", type=float, help="L1's length")
+    parser.add_argument("--out", type=Path, help="keep history.jsonl, report.json and the logs here")
+    parser.add_argument("--strict", action="store_true", help="fail on missed latencies too")
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip().upper() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in DRILLS]:
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; there are {', '.join(DRILLS)}")
+    return [name for name in DRILLS if name in names]
+
+
+def size_of(options: argparse.Namespace) -> Size:
+    size = SHORT if options.short else LONG
+    if options.trades_per_second:
+        size = replace(size, load_per_second=options.trades_per_second)
+    return replace(size, load_s=options.seconds) if options.seconds else size
+
+
+def run_all(options: argparse.Namespace, folder: Path) -> int:
+    """Set up, drill, judge; the exit status."""
+    began = time.monotonic()
+    history = History(folder / "history.jsonl")
+    with world(folder, seed=options.seed, groups=GROUPS) as surroundings:
+        say(f"ready after {time.monotonic() - began:.1f} s; seed {options.seed}")
+        run = Run(surroundings, history, size_of(options), options.seed)
+        warm_up(run)
+        measured = []
+        for drill in [drill for name in options.only for drill in DRILLS[name]]:
+            machine = Machine()
+            measured.append(drill(run))
+            measured[-1].facts["machine used by others %"] = machine.others_percent()
+            say(measured[-1])
+            say_broken(judge(surroundings, history))
+        results = judge(surroundings, history)
+    history.close()
+    say()
+    for result in results:
+        say(result)
+    summary = summarize(history, measured, results, seconds=time.monotonic() - began)
+    say("\n" + ", ".join(f"{name} {value}" for name, value in summary.items()))
+    write_report(folder / "report.json", options.seed, summary, measured, results)
+    return 0 if is_passed(measured, results, is_strict=options.strict) else 1
+
+
+def judge(surroundings: World, history: History) -> list[Result]:
+    """The checker's verdict on all that happened so far."""
+    engine = sa.create_engine(
+        surroundings.database.url, isolation_level="REPEATABLE READ", poolclass=sa.NullPool
+    )
+    with engine.connect() as connection:
+        return checker.check(connection, list(history.lines))
+
+
+def say_broken(results: list[Result]) -> None:
+    """While the drills go on, only what is wrong."""
+    for result in results:
+        if not result.is_ok:
+            say(result)
+
+
+def summarize(
+    history: History, measured: list[Figures], results: list[Result], *, seconds: float
+) -> dict[str, object]:
+    faults = {result.name: len(result.faults) for result in results}
+    return {
+        "trades": figures.count_trades(history.lines),
+        "requests": len(history.lines),
+        "kills": sum(drill.kills for drill in measured),
+        "lost": faults["I5"],
+        "doubled": faults["I4"],
+        "ledger faults": faults["I1"],
+        "seconds": round(seconds, 1),
+    }
+
+
+def is_passed(measured: list[Figures], results: list[Result], *, is_strict: bool) -> bool:
+    targets = [target for drill in measured for target in drill.targets]
+    are_met = all(target.is_met or (target.is_soft and not is_strict) for target in targets)
+    return are_met and all(result.is_ok for result in results)
+
+
+def write_report(
+    path: Path, seed: int, summary: dict[str, object], measured: list[Figures], results: list[Result]
+) -> None:
+    report = {
+        "seed": seed,
+        "summary": summary,
+        "drills": [asdict(drill) for drill in measured],
+        "invariants": [
+            {"name": r.name, "claim": r.claim, "ok": r.is_ok, "faults": r.faults} for r in results
+        ],
+    }
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+@contextmanager
+def work_folder(out: Path | None) -> Iterator[Path]:
+    """A temporary folder; what is worth keeping goes to `out`, if that was asked for."""
+    folder = Path(tempfile.mkdtemp(prefix="bittrade-drills-"))
+    folder.chmod(0o711)  # MariaDB's own account has to get through to its folder inside
+    try:
+        yield folder
+    finally:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for kept in (*folder.glob("*.log"), *folder.glob("*.json*"), *folder.glob("mariadb/*.log")):
+                shutil.copyfile(kept, out / kept.name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Unwind, so that everything that was started is ended."""
+    raise SystemExit(128 + number)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = read_arguments(arguments)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _leave)
+    sys.setswitchinterval(
+        0.0005
+    )  # a hundred threads that only wait; a turn of 5 ms would be measured as latency
+    try:
+        with work_folder(options.out) as folder:
+            return run_all(options, folder)
+    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed) as error:
+        print(f"drills: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

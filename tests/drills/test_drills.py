@@ -1,0 +1,80 @@
+"""The short drill, end to end: real servers, kills, and the checker's verdict."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drills.__main__ import read_arguments
+from drills.plan import make_plan
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIMIT_S = 90  # it takes less than 50 s, unless the machine is busy with something else
+GRACE_S = 15  # to take its servers down where it was too slow
+
+
+@pytest.mark.needs("mariadbd")
+@pytest.mark.needs("mariadb-install-db")
+@pytest.mark.timeout(LIMIT_S + 2 * GRACE_S)
+def test_the_short_drill_loses_doubles_and_invents_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "drills", "--short", "--seconds", "4", "--out", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.terminate()  # it ends what it has started
+        process.wait(GRACE_S)
+    assert process.returncode == 0, said
+    report = json.loads((tmp_path / "report.json").read_text())
+    kills = {drill["drill"]: drill["kills"] for drill in report["drills"]}
+    assert kills["F1"] >= 1
+    assert kills["F3"] >= 1
+    assert report["summary"]["trades"] > 300
+    assert (report["summary"]["lost"], report["summary"]["doubled"]) == (0, 0)
+    assert all(invariant["ok"] for invariant in report["invariants"])
+
+
+def test_without_mariadb_it_says_so_and_exits_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "drills", "--short"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "MariaDB is not installed here" in done.stderr
+
+
+def test_the_same_seed_sends_the_same_orders() -> None:
+    plans = [
+        make_plan(random.Random(seed), users=50, trades_per_second=100, seconds=20)  # noqa: S311
+        for seed in (1, 1, 2)
+    ]
+    assert plans[0] == plans[1]
+    assert plans[0] != plans[2]
+
+
+def test_a_plan_has_hot_users_replays_and_orders_to_be_refused() -> None:
+    plan = make_plan(random.Random(1), users=50, trades_per_second=100, seconds=100)  # noqa: S311
+    assert len(plan) == 10_000
+    assert 0.79 < sum(order.user < 5 for order in plan) / len(plan) < 0.85
+    assert 0.04 < 1 - len({order.key for order in plan}) / len(plan) < 0.06
+    assert 0.02 < sum(order.expects == "refused" for order in plan) / len(plan) < 0.06
+    assert [order.at_s for order in plan] == sorted(order.at_s for order in plan)
+
+
+def test_an_unknown_drill_is_refused() -> None:
+    with pytest.raises(SystemExit) as left:
+        read_arguments(["--only", "L1,F99"])
+    assert left.value.code == 2

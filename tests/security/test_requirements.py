@@ -1,0 +1,40 @@
+"""docs/security.md: every requirement names tests, and every test named there exists."""
+
+import ast
+import re
+from functools import cache
+
+from tests.fixtures import ROOT
+
+ROW = re.compile(r"^\| (S\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+TEST = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)`")
+NOT_YET = "not yet shown"
+MAY_WAIT = {"S25", "S26"}  # the sockets' own; to be taken out as they are shown
+
+
+def table() -> dict[str, str]:
+    rows = ROW.findall((ROOT / "docs" / "security.md").read_text())
+    assert len(rows) == len({name for name, _, _ in rows})
+    return {name: shown for name, _, shown in rows}
+
+
+@cache
+def names_in(path: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / "tests" / path).read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def test_the_table_has_every_requirement_once() -> None:
+    assert list(table()) == [f"S{number}" for number in range(1, 39)]
+
+
+def test_every_requirement_is_shown_by_a_test_that_exists() -> None:
+    for name, shown in table().items():
+        named = TEST.findall(shown)
+        if NOT_YET in shown:
+            assert name in MAY_WAIT, name
+            continue
+        assert named, name
+        assert TEST.sub("", shown).strip() == "", f"{name}: {shown}"
+        for path, test in named:
+            assert test in names_in(path), f"{name} names {path}::{test}"

@@ -1,0 +1,312 @@
+"""A real gunicorn, with clients that keep to no rule: smuggled requests, malformed chunks, bodies that drip, and what
+stands in the logs afterwards."""
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from bittrade.services.identity import KEY_SCOPES
+from tests.e2e.conftest import PASSWORD, Person, System
+from tests.fixtures import ROOT
+
+BODY_S = 2  # what this server gives a body; see the fixture
+
+
+def address(system: System) -> tuple[str, int]:
+    host, _, port = system.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def exchange(system: System, raw: bytes, *, timeout_s: float = 8) -> bytes:
+    """Everything that the server says to these bytes, until it closes or is silent."""
+    with socket.create_connection(address(system), timeout=timeout_s) as connection:
+        connection.sendall(raw)
+        return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    said = b""
+    try:
+        while piece := connection.recv(65536):
+            said += piece
+    except (TimeoutError, ConnectionResetError):
+        pass
+    return said
+
+
+def statuses(said: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", said)]
+
+
+# --- Smuggling ----------------------------------------------------------------------------------------------------
+
+POST = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+SMUGGLED = b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+SMUGGLING = {
+    "length and chunks": (POST + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n0\r\n\r\n" + SMUGGLED, {400}),
+    "chunks and length": (POST + CHUNKED + b"Content-Length: 4\r\n\r\n0\r\n\r\n" + SMUGGLED, {400}),
+    "xchunked": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", {400, 501}),
+    "identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", {400, 501}),
+    "chunked, identity": (POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", {400, 501}),
+    "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 30\r\n\r\n{}" + SMUGGLED, {400}),
+    "a signed length": (POST + b"Content-Length: +2\r\n\r\n{}", {400}),
+    "a negative length": (POST + b"Content-Length: -2\r\n\r\n{}", {400}),
+    "a length of words": (POST + b"Content-Length: two\r\n\r\n{}", {400}),
+    "a length with a list": (POST + b"Content-Length: 2, 2\r\n\r\n{}", {400}),
+    "a space before the colon": (POST + b"Content-Length : 2\r\n\r\n{}", {400}),
+    "a folded header": (POST + b"X-A: 1\r\n b: 2\r\nContent-Length: 2\r\n\r\n{}", {400}),
+    "a bare line feed": (b"GET /api/health HTTP/1.1\nHost: x\n\n", {400}),
+    "two hosts": (b"GET /api/health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", {400}),
+    "NUL in the path": (b"GET /api/\x00health HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
+    "a line that never ends": (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", {400, 414}),
+    "a thousand headers": (
+        b"GET /api/health HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
+        {400, 431},
+    ),
+    "HTTP/9": (b"GET /api/health HTTP/9.9\r\nHost: x\r\n\r\n", {400, 505}),
+    "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", {400}),
+    "a chunk of no size": (POST + CHUNKED + b"\r\nxyz\r\n{}\r\n0\r\n\r\n" + SMUGGLED, {400}),
+    "a chunk of negative size": (POST + CHUNKED + b"\r\n-2\r\n{}\r\n0\r\n\r\n" + SMUGGLED, {400}),
+    "a chunk size with 0x": (POST + CHUNKED + b"\r\n0x2\r\n{}\r\n0\r\n\r\n" + SMUGGLED, {400}),
+    "a chunk without its end": (POST + CHUNKED + b"\r\n2\r\n{}0\r\n\r\n" + SMUGGLED, {400}),
+    "a chunk's extension of line feeds": (POST + CHUNKED + b"\r\n2;\nx\r\n{}\r\n0\r\n\r\n" + SMUGGLED, {400}),
+    "a chunk of astronomic size": (POST + CHUNKED + b"\r\n" + b"f" * 40 + b"\r\n{}\r\n", {400, 408, 413}),
+    "a body that ends too early": (POST + b"Content-Length: 100\r\n\r\n{}", {400, 408}),
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLING)
+def test_what_two_servers_could_read_in_two_ways_is_refused_and_the_connection_ends(
+    system: System, name: str
+) -> None:
+    raw, expected = SMUGGLING[name]
+    said = statuses(exchange(system, raw))
+    assert said[:1], "no answer at all"
+    assert said[0] in expected
+    assert len(said) == 1, f"the second request was answered too: {said}"
+
+
+def test_well_formed_chunks_are_read(system: System) -> None:
+    raw = POST + CHUNKED + b"Connection: close\r\n\r\n1\r\n{\r\n1;name=value\r\n}\r\n0\r\n\r\n"
+    said = exchange(system, raw)
+    assert statuses(said) == [400]
+    assert b"missing_fields" in said
+
+
+def test_more_than_64_kib_of_chunks_are_413(system: System) -> None:
+    chunk = b"8000\r\n" + b" " * 0x8000 + b"\r\n"
+    said = exchange(system, POST + CHUNKED + b"Connection: close\r\n\r\n" + chunk * 3 + b"0\r\n\r\n")
+    assert statuses(said) == [413]
+
+
+@pytest.mark.parametrize("size", [65_537, 200_000, 1_500_000])
+def test_a_client_that_sends_a_little_too_much_gets_to_read_that_it_is_413(system: System, size: int) -> None:
+    answer = requests.post(
+        f"{system.url}/api/auth/login",
+        data=b" " * size,
+        headers={"Content-Type": "application/json"},
+        timeout=10,
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_nobody_sends_ten_megabytes(system: System) -> None:
+    head = POST + b"Content-Length: 10000000\r\n\r\n"
+    with socket.create_connection(address(system), timeout=10) as connection:
+        sent = 0
+        try:
+            connection.sendall(head)
+            for _ in range(150):
+                sent += connection.send(b" " * 65_536)
+        except OSError:
+            pass
+        read_all(connection)
+    assert sent < 9_800_000
+    assert requests.get(f"{system.url}/api/health", timeout=5).ok
+
+
+def test_the_server_does_not_say_which_version_it_is(system: System) -> None:
+    for path in ("/api/health", "/nothing", "/socket.io/?EIO=4&transport=polling"):
+        headers = requests.get(f"{system.url}{path}", timeout=5).headers
+        assert not re.search(r"\d", headers.get("Server", ""))
+        assert not {"X-Powered-By", "X-AspNet-Version", "Via"} & set(headers)
+    said = exchange(system, b"nonsense\r\n\r\n")
+    assert not re.search(rb"gunicorn/\d", said)
+
+
+# --- Bodies that drip ---------------------------------------------------------------------------------------------
+
+
+def drip(system: System, path: str = "/api/auth/login") -> socket.socket:
+    """A request whose body has begun and does not go on."""
+    connection = socket.create_connection(address(system), timeout=BODY_S + 8)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    )
+    connection.sendall(head.encode() + b"{")
+    return connection
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/auth/login", "/api/auth/logout", "/nothing", "/socket.io/?EIO=4&transport=polling"]
+)
+def test_a_body_that_drips_is_cut(system: System, path: str) -> None:
+    with drip(system, path) as connection:
+        start = time.monotonic()
+        connection.settimeout(0.3)
+        said = b""
+        while not said and time.monotonic() - start < BODY_S + 6:
+            try:
+                said = connection.recv(65536) or b"(closed)"
+            except TimeoutError:
+                connection.sendall(b" ")
+        took = time.monotonic() - start
+        connection.settimeout(5)
+        said += read_all(connection)  # comes to its end: the connection is closed
+        assert statuses(said) == [408]
+        assert b"body_too_slow" in said
+        assert BODY_S - 0.5 < took < BODY_S + 2
+
+
+def test_five_hundred_dripping_bodies_hold_nobody_up(system: System) -> None:
+    with ExitStack() as stack:
+        for _ in range(500):
+            stack.enter_context(drip(system))
+        times = []
+        client = http.client.HTTPConnection(*address(system), timeout=10)
+        for _ in range(200):
+            start = time.monotonic()
+            client.request("GET", "/api/market-rates")
+            answer = client.getresponse()
+            answer.read()
+            assert answer.status == 200
+            times.append(time.monotonic() - start)
+        client.close()
+    assert sorted(times)[int(len(times) * 0.99) - 1] < 0.5
+
+
+def test_ten_seconds_are_the_default() -> None:
+    import config
+
+    assert config.Config.model_fields["BODY_TIMEOUT_S"].default == 10
+
+
+# --- Keys and tokens on a real server -----------------------------------------------------------------------------
+
+
+def new_key(person: Person, *scopes: str) -> str:
+    body = {"name": "bot", "scopes": scopes or KEY_SCOPES}
+    answer = person.system.post("/api/keys", body, person.token)
+    assert answer.status_code == 201, answer.text
+    key: str = answer.json()["key"]
+    return key
+
+
+def test_a_logout_holds_on_the_next_request(system: System) -> None:
+    person = system.new_person(inr=1000)
+    key = new_key(person)
+    assert system.post("/api/auth/logout-all", token=person.token).status_code == 200
+    for token in (person.token, key):
+        answer = requests.get(
+            f"{system.url}/api/balance", headers={"Authorization": f"Bearer {token}"}, timeout=5
+        )
+        assert answer.status_code == 403
+
+
+# --- The API's own document ---------------------------------------------------------------------------------------
+
+
+def test_schemathesis_finds_no_5xx_and_no_answer_that_is_not_documented(
+    system: System, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its own document and security scheme; without the two routes that would end the token for all that follow."""
+    person = system.new_person(inr=1_000_000)
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{system.url}/api/openapi.json"),
+        *("--url", system.url, "--header", f"Authorization: Bearer {person.token}"),
+        *(
+            "--checks",
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+        ),
+        *(
+            "--exclude-path-regex",
+            "/logout",
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--max-examples",
+            "12",
+            "--seed",
+            "1",
+            "--workers",
+            "2",
+        ),
+        *("--max-time", "15", "--generation-deterministic", "--no-color"),
+    ]
+    folder = tmp_path_factory.mktemp("schemathesis")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=55, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+# --- The logs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def secrets_sent(system: System) -> list[str]:
+    """Passwords, tokens and keys in every place where somebody might put one."""
+    canary = "canary-Pa55phrase-7f3a"
+    body = {"email": "canary@example.com", "password": canary, "name": "Canary"}
+    token = system.post("/api/auth/register", body).json()["token"]
+    key = new_key(Person(system, 0, body["email"], token))
+    sent = [canary, token, key, "canary-wrong-8c1d"]
+    system.post("/api/auth/login", {**body, "password": "canary-wrong-8c1d"})
+    system.post("/api/auth/register", body)  # taken: the database's own error holds what was inserted
+    for secret in sent:
+        quoted = requests.utils.quote(secret)
+        for path in (
+            f"/api/balance?token={quoted}",
+            f"/api/{quoted}",
+            f"/socket.io/?EIO=4&transport=polling&sid={quoted}",
+        ):
+            requests.get(
+                f"{system.url}{path}",
+                headers={"Authorization": f"Bearer {secret}x", "Cookie": secret},
+                timeout=5,
+            )
+        exchange(system, POST + f"X-A: {secret}\r\nContent-Length: -1\r\n\r\n{secret}".encode(), timeout_s=3)
+        exchange(system, POST + CHUNKED + f"\r\n{secret}\r\n".encode(), timeout_s=3)
+        requests.post(f"{system.url}/api/auth/login", data=f'{{"password": "{secret}"', timeout=5)
+    return sent
+
+
+def test_no_secret_is_in_any_log(system: System, secrets_sent: list[str]) -> None:
+    for process in system.processes:
+        for secret in secrets_sent:
+            assert secret not in process.output, f"{process.name} wrote {secret[:12]}…"
+
+
+def test_what_clients_send_makes_no_second_line_in_a_log(system: System, secrets_sent: list[str]) -> None:
+    forged = "2031-01-01 00:00:00 CRITICAL forged"
+    for path in (f"/api/%0d%0a{forged}", f"/api/auth/verify?x=%0a{forged}"):
+        requests.get(f"{system.url}{path}", headers={"User-Agent": f"x {forged}"}, timeout=5)
+    body = {"email": f"x\r\n{forged}@example.com", "password": PASSWORD, "name": f"x\n{forged}"}
+    system.post("/api/auth/register", body)
+    for process in system.processes:
+        assert not [line for line in process.output.splitlines() if line.startswith("2031-01-01")]
+
+
+def test_the_server_said_nothing_of_errors(system: System, secrets_sent: list[str]) -> None:
+    assert "Traceback" not in system.process("web").output
+    assert json.loads(requests.get(f"{system.url}/api/health", timeout=5).text)["status"] in (
+        "OK",
+        "DEGRADED",
+    )
+    assert (ROOT / "gunicorn.conf.py").read_text().count("control_socket_disable = True") == 1

@@ -1,0 +1,185 @@
+"""Two users and every route: nobody sees, ends or moves what is another's. The table is held to the URL map."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bittrade.extensions import db
+from bittrade.models import ApiKey, Balance, LoginSession, Quote, Transaction, User
+from bittrade.services import api_keys, auth, quotes
+from tests.fixtures import PASSWORD, Person, new_user
+from tests.security.conftest import BUY, Client, protected_routes
+
+EVENTS = (
+    *(
+        "join",
+        "join_room",
+        "subscribe",
+        "room",
+        "enter_room",
+        "message",
+        "json",
+        "ping",
+        "*",
+        "",
+        "close_room",
+    ),
+    *(
+        "connect",
+        "disconnect",
+        "connect_error",
+        "reconnect",
+        "error",
+        "newListener",
+        "removeListener",
+        "__proto__",
+    ),
+    *("user_balance_update", "user_transaction_update", "btc_price_update", "authentication_success"),
+)
+INR, BTC = 7_654_321, 1_234_567
+NEW_PASSWORD = "entirely different words"
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Somebody with one of everything."""
+
+    person: Person
+    transaction_id: int
+    session_id: str
+    key_id: int
+    key_prefix: str
+    quote_id: str
+
+    @property
+    def marks(self) -> list[str]:
+        """What no answer to anybody else may hold."""
+        return [self.person.email, self.session_id, self.key_prefix, str(INR), str(BTC), self.quote_id]
+
+
+# How the other calls each route, with the victim's ids wherever one can be named: (path, body, status).
+Row = Callable[[Victim], tuple[str, dict[str, Any] | None, int]]
+ROWS: dict[tuple[str, str], Row] = {
+    ("GET", "/api/balance"): lambda v: ("/api/balance", None, 200),
+    ("GET", "/api/portfolio"): lambda v: ("/api/portfolio", None, 200),
+    ("GET", "/api/events"): lambda v: ("/api/events?after=0", None, 200),
+    ("GET", "/api/transactions"): lambda v: (
+        f"/api/transactions?before_id={v.transaction_id + 9}",
+        None,
+        200,
+    ),
+    ("GET", "/api/transactions.csv"): lambda v: ("/api/transactions.csv", None, 200),
+    ("GET", "/api/transactions/<int:transaction_id>"): lambda v: (
+        f"/api/transactions/{v.transaction_id}",
+        None,
+        404,
+    ),
+    ("GET", "/api/transactions/<int:transaction_id>/receipt"): lambda v: (
+        f"/api/transactions/{v.transaction_id}/receipt",
+        None,
+        404,
+    ),
+    ("POST", "/api/trade"): lambda v: ("/api/trade", {**BUY, "quote_id": v.quote_id}, 404),
+    ("POST", "/api/trade/preview"): lambda v: ("/api/trade/preview", {**BUY, "quote_id": v.quote_id}, 404),
+    ("POST", "/api/quote"): lambda v: ("/api/quote", None, 201),
+    ("GET", "/api/account/activity"): lambda v: ("/api/account/activity?limit=200", None, 200),
+    ("GET", "/api/keys"): lambda v: ("/api/keys", None, 200),
+    ("POST", "/api/keys"): lambda v: (
+        "/api/keys",
+        {"name": "x", "scopes": ["read"], "user_id": v.person.id},
+        201,
+    ),
+    ("DELETE", "/api/keys/<int:key_id>"): lambda v: (f"/api/keys/{v.key_id}", None, 404),
+    ("GET", "/api/auth/sessions"): lambda v: ("/api/auth/sessions", None, 200),
+    ("DELETE", "/api/auth/sessions/<session_id>"): lambda v: (
+        f"/api/auth/sessions/{v.session_id}",
+        None,
+        404,
+    ),
+    ("PATCH", "/api/auth/profile"): lambda v: (
+        "/api/auth/profile",
+        {"currentPassword": PASSWORD, "name": "Me", "id": v.person.id},
+        200,
+    ),
+    ("POST", "/api/auth/password"): lambda v: (
+        "/api/auth/password",
+        {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD, "id": v.person.id},
+        200,
+    ),
+    ("POST", "/api/auth/logout"): lambda v: ("/api/auth/logout", {"id": v.person.id}, 200),
+    ("POST", "/api/auth/logout-all"): lambda v: ("/api/auth/logout-all", {"id": v.person.id}, 200),
+}
+
+
+@pytest.fixture
+def victim(app: Flask, price: None) -> Victim:
+    person = new_user(app, inr=INR, btc=BTC)
+    with app.app_context():
+        key = api_keys.create_key(person.id, name="bot", scopes=["read"])
+        quote = quotes.make_quote(person.id).document()["quote_id"]
+        with db.engine.connect() as connection:
+            transaction_id = connection.scalar(
+                sa.select(Transaction.id).where(Transaction.user_id == person.id)
+            )
+        return Victim(
+            person, transaction_id, auth.authenticate(person.token).jti, key["id"], key["prefix"], quote
+        )
+
+
+def belongings(app: Flask, user_id: int) -> list[Any]:
+    """All that is a user's, and could be another's doing."""
+    columns = {
+        User: (User.email, User.name, User.password_hash, User.disabled_at, User.tokens_revoked_at),
+        Balance: (Balance.seq, Balance.available_inr, Balance.available_btc),
+        LoginSession: (LoginSession.jti, LoginSession.revoked_at),
+        ApiKey: (ApiKey.id, ApiKey.revoked_at),
+        Quote: (Quote.id, Quote.used_at),
+    }
+    with app.app_context(), db.engine.connect() as connection:
+        return [
+            connection.execute(
+                sa.select(*chosen).where((table.id if table is User else table.user_id) == user_id)
+            ).all()
+            for table, chosen in columns.items()
+        ]
+
+
+def test_every_protected_route_has_a_row(app: Flask) -> None:
+    assert set(protected_routes(app)) == set(ROWS)
+
+
+@pytest.mark.parametrize("route", ROWS, ids=" ".join)
+def test_one_user_reaches_nothing_of_another_s(
+    app: Flask, client: FlaskClient, victim: Victim, route: tuple[str, str]
+) -> None:
+    other = new_user(app, inr=5_000, btc=1000)
+    before = belongings(app, victim.person.id)
+    path, body, status = ROWS[route](victim)
+    answer = client.open(path, method=route[0], json=body, headers=other.headers)
+    assert answer.status_code == status, answer.text
+    assert [mark for mark in victim.marks if mark in answer.text] == []
+    assert belongings(app, victim.person.id) == before
+    assert client.get("/api/balance", headers=victim.person.headers).get_json()["available_inr"] == INR
+
+
+def test_one_user_s_socket_gets_nothing_of_another_s(
+    app: Flask, client: FlaskClient, victim: Victim, connect: Callable[..., Client]
+) -> None:
+    other = new_user(app, inr=5_000)
+    socket, theirs = connect(auth={"token": other.token}), connect(auth={"token": victim.person.token})
+    heard = socket.got()
+    assert "authentication_success" in dict(heard)
+    guesses = (f"user:{victim.person.id}", victim.person.id, {"room": f"user:{victim.person.id}"}, None, [])
+    rng = random.Random(11)  # noqa: S311 - replayable, no secret
+    for _ in range(1000):
+        heard += socket.send(rng.choice(EVENTS), *rng.choices(guesses, k=rng.randrange(3)))
+    assert client.post("/api/trade", json=BUY, headers=victim.person.headers).status_code == 201
+    heard += socket.got()
+    assert "user_transaction_update" in theirs.names()
+    assert [mark for mark in victim.marks if mark in str(heard)] == []

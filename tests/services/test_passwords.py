@@ -1,0 +1,122 @@
+"""Passwords: which may be chosen, and that all of each one matters."""
+
+import threading
+import unicodedata
+
+import bcrypt
+import pytest
+from flask import Flask
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from bittrade.errors import InvalidInput, TooBusy, WeakPassword
+from bittrade.services import passwords
+
+pytestmark = pytest.mark.usefixtures("inside")
+WHO = {"email": "somebody@example.com", "name": "Some Body Else"}
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "exactly10!",
+        "x y z 1 2 3 4 5",
+        "  spaces at both ends  ",
+        "пароль из слов",
+        "密码密码密码密码密码密",
+        "\U0001f511" * 64,
+        "e\u0301" * 20,
+        "with\x00nul and\nnewline",
+        "a" * 256,
+    ],
+)
+def test_any_characters_make_a_password_and_it_is_told_from_another(password: str) -> None:
+    passwords.check_new(password, **WHO)
+    hashed = passwords.hash_password(password)
+    assert passwords.matches(password, hashed)
+    assert not passwords.matches(password + "x", hashed)
+    assert not passwords.matches(password[:-1], hashed)
+    assert not passwords.matches(password.strip() + " ", hashed)
+
+
+def test_the_sixty_fourth_of_64_emoji_matters() -> None:
+    password = "\U0001f511" * 64  # 256 bytes: bcrypt alone would read 72 of them, and today refuses more
+    hashed = passwords.hash_password(password)
+    assert passwords.matches(password, hashed)
+    assert not passwords.matches("\U0001f511" * 63 + "\U0001f512", hashed)
+
+
+@pytest.mark.parametrize("length", [71, 72, 73, 74, 200])
+def test_bytes_around_and_beyond_bcrypt_s_72_all_matter(length: int) -> None:
+    password = "p" * length
+    hashed = passwords.hash_password(password)
+    assert passwords.matches(password, hashed)
+    assert not passwords.matches("p" * (length - 1) + "q", hashed)
+    assert not passwords.matches("p" * (length - 1), hashed)
+
+
+def test_bcrypt_alone_would_have_refused_what_the_prehash_makes_fit() -> None:
+    with pytest.raises(ValueError, match="72"):
+        bcrypt.hashpw(b"p" * 73, bcrypt.gensalt(4))
+
+
+def test_one_password_typed_on_two_keyboards_is_one_password() -> None:
+    composed, decomposed = unicodedata.normalize("NFC", "é" * 12), unicodedata.normalize("NFD", "é" * 12)
+    assert composed != decomposed
+    assert passwords.matches(decomposed, passwords.hash_password(composed))
+
+
+@pytest.mark.parametrize("password", ["", "short", "nine char", "x" * 257, "\U0001f511" * 9])
+def test_a_password_has_10_to_256_characters(password: str) -> None:
+    with pytest.raises(InvalidInput, match="10 to 256"):
+        passwords.check_new(password, **WHO)
+
+
+def long_common_passwords() -> list[str]:
+    return [word for word in FREQUENCY_LISTS["passwords"][:3000] if len(word) >= passwords.MIN_LENGTH]
+
+
+@pytest.mark.parametrize("password", [*long_common_passwords()[:20], "1234567890".upper(), "QwErTyUiOp"])
+def test_a_common_password_is_refused_in_any_case(password: str) -> None:
+    with pytest.raises(WeakPassword):
+        passwords.check_new(password, **WHO)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["somebody@example.com", "SomeBody@Example.com", "some body else", "SOME BODY ELSE", "i love BitTrade"],
+)
+def test_one_s_own_email_or_name_and_the_house_s_name_are_refused(password: str) -> None:
+    with pytest.raises(WeakPassword):
+        passwords.check_new(password, **WHO)
+
+
+def test_one_s_own_mailbox_name_is_refused() -> None:
+    with pytest.raises(WeakPassword):
+        passwords.check_new("a.long.mailbox", email="a.long.mailbox@example.com", name="X")
+
+
+def test_two_hashes_of_one_password_differ_and_name_their_scheme() -> None:
+    one, other = passwords.hash_password("the same words"), passwords.hash_password("the same words")
+    assert one != other
+    assert one.startswith("bt1$$2b$04$")
+
+
+def test_without_a_hash_nothing_matches() -> None:
+    assert not passwords.matches("anything at all", None)
+    assert not passwords.matches("nobody", None)
+
+
+def test_a_cheaper_hash_than_configured_is_outdated(inside: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = passwords.hash_password("the same words")
+    assert not passwords.is_outdated(hashed)
+    monkeypatch.setitem(inside.config, "BCRYPT_COST", 5)
+    assert passwords.is_outdated(hashed)
+    assert passwords.matches("the same words", hashed)
+
+
+def test_when_too_many_wait_the_next_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_waiting", threading.BoundedSemaphore(1))
+    with passwords._waiting, pytest.raises(TooBusy) as refused:
+        passwords.hash_password("one too many")
+    assert refused.value.facts["retry_after_s"] >= 1
+    assert passwords.hash_password("there is room again")
