@@ -4,7 +4,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-CODE   := bittrade dev drills config.py worker.py wsgi.py
 
 # Tests that speak with the real JavaScript client need its package; without npm they are skipped, aloud.
 NODE_LOCK  := $(wildcard tests/e2e/package-lock.json)
@@ -36,8 +35,9 @@ tests/e2e/node_modules/.installed: $(NODE_LOCK)
 run: $(STAMP)  ## Run the whole server here: web, worker, scheduler, and what they need (Ctrl-C ends it)
 	@exec $(BIN)/python -m dev.run
 
-test: $(STAMP) $(NODE_STAMP)  ## Run all tests; make test ARGS="-k trade -x" passes arguments on
-	@$(BIN)/python -m pytest $(ARGS)
+# Most tests wait for a server more than they compute: three processes keep two cores busy.
+test: $(STAMP) $(NODE_STAMP)  ## Run all tests; make test ARGS="-n0 -k trade -x" passes arguments on
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: format-check lint types imports test  ## What CI runs: format, lint, types, import contracts, tests
 
@@ -48,7 +48,7 @@ lint: $(STAMP)  ## Look for mistakes
 	@$(BIN)/ruff check .
 
 types: $(STAMP)  ## Check the types
-	@$(BIN)/mypy $(CODE)
+	@$(BIN)/mypy
 
 imports: $(STAMP)  ## Check the architecture's arrows
 	@$(BIN)/lint-imports

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -256,7 +257,13 @@ ENVIRONMENTS: dict[str, type[Config]] = {
 
 def load(**overrides: object) -> Config:
     """The configuration for `BITTRADE_ENV`; keyword arguments win. Exits with the reason where it is not fit."""
-    name = str(overrides.get("BITTRADE_ENV") or os.environ.get("BITTRADE_ENV") or "development")
+    # Also from .env: a server that took "production" for a mere value would sign tokens with the development secret.
+    named = (
+        overrides.get("BITTRADE_ENV")
+        or os.environ.get("BITTRADE_ENV")
+        or dotenv_values(".env").get("BITTRADE_ENV")
+    )
+    name = str(named or "development")
     if name not in ENVIRONMENTS:
         raise ConfigurationError(f"BITTRADE_ENV is {name!r}; it must be one of {', '.join(ENVIRONMENTS)}")
     try:

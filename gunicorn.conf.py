@@ -7,16 +7,22 @@ monkey.patch_all()  # before anything else is imported: what comes first keeps u
 
 import os
 
+from dotenv import dotenv_values
+
+# As config.py reads them: the environment, then .env; what is empty counts as not set. The two must agree.
+env = {name: value for name, value in dotenv_values(".env").items() if value}
+env |= {name: value for name, value in os.environ.items() if value}
+
 # Loopback unless somebody decides otherwise: development shows nothing to the network by accident. Behind a proxy on the
 # same machine loopback is right too; in a container set HOST=0.0.0.0.
-bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '3001'}"
+bind = f"{env.get('HOST') or '127.0.0.1'}:{env.get('PORT') or '3001'}"
 
 # More than one process needs sticky long polling, or websocket alone.
-workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
+workers = int(env.get("WEB_CONCURRENCY") or "1")
 worker_class = "gevent"
 
 # Each open WebSocket holds one connection; when all are taken nobody is accepted, so leave room for plain HTTP.
-worker_connections = int(os.environ.get("SOCKETS_PER_PROCESS") or "2500") + 500
+worker_connections = int(env.get("SOCKETS_PER_PROCESS") or "2500") + 500
 
 # Watches the worker's heartbeat, not a request: a worker whose hub is blocked this long is killed and replaced.
 timeout = 30
@@ -36,7 +42,7 @@ preload_app = False
 # Only a proxy on this machine may say who the client is.
 forwarded_allow_ips = "127.0.0.1"
 
-loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
+loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 
 def post_worker_init(worker):
@@ -44,3 +50,10 @@ def post_worker_init(worker):
     from bittrade import sockets
 
     sockets.dismiss_all_with(worker)
+
+
+def on_starting(server):
+    """Refuse in the master, before the port is bound: a worker that refuses would only be started again, for ever."""
+    import config
+
+    config.load()

@@ -94,7 +94,7 @@ def wait_for(port: int, popen: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def our_server(redis_url: str, clients: int) -> Iterator[Server]:
+def our_server(redis_url: str, clients: int, workers: int) -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bittrade-fanout-") as folder, ExitStack() as stack:
         environment = {
@@ -104,7 +104,7 @@ def our_server(redis_url: str, clients: int) -> Iterator[Server]:
             "QUEUE_REDIS_URL": redis_url,
             "HOST": "127.0.0.1",
             "PORT": str(port),
-            "WEB_CONCURRENCY": "1",
+            "WEB_CONCURRENCY": str(workers),
             "SOCKETS_PER_PROCESS": str(max(2500, clients)),
             "SOCKETS_PER_ADDRESS": str(max(2500, clients)),
             "LOG_LEVEL": "WARNING",
@@ -116,13 +116,12 @@ def our_server(redis_url: str, clients: int) -> Iterator[Server]:
         command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
         arbiter = stack.enter_context(started(command, cwd=ROOT, environment=environment))
         wait_for(port, arbiter)
-        (worker,) = psutil.Process(arbiter.pid).children()
 
         def broadcast(rounds: int) -> None:
             command = [sys.executable, __file__, "--publish", str(rounds)]
             subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True)
 
-        yield Server("BitTrade", port, worker, broadcast)
+        yield Server("BitTrade", port, psutil.Process(arbiter.pid), broadcast)
 
 
 @contextmanager
@@ -179,7 +178,8 @@ def measure(server: Server, peer: Path, clients: int, rounds: int) -> Outcome:
 
 
 def memory(process: psutil.Process) -> int:
-    return int(process.memory_full_info().uss)
+    """Of the process and its children."""
+    return sum(int(each.memory_full_info().uss) for each in (process, *process.children()))
 
 
 def main() -> None:
@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--peer-dir", type=Path)
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=1, help="processes of our server")
     parser.add_argument("--turns", type=int, default=1, help="measure both so many times, in turns")
     parser.add_argument("--only", choices=["ours", "peer"])
     parser.add_argument("--publish", type=int, help=argparse.SUPPRESS)
@@ -207,7 +208,7 @@ def main() -> None:
                 continue
             with embedded_redis() as redis:
                 world = (
-                    our_server(redis.url, options.clients)
+                    our_server(redis.url, options.clients, options.workers)
                     if side == "ours"
                     else peer_server(options.peer_dir, redis.url)
                 )

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from flask import Flask
 from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
 
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.errors import BitTradeError
@@ -53,6 +54,11 @@ def operation(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except BitTradeError as error:
             raise click.ClickException(error.message) from error
+        except SQLAlchemyError as error:
+            hint = "Are the tables there? flask --app wsgi db upgrade"
+            raise click.ClickException(
+                f"The database refused: {getattr(error, 'orig', error)}. {hint}"
+            ) from error
 
     return run
 

@@ -319,9 +319,3 @@ class AnswerRefused(ProviderError):
 
 class SourceNotAsked(ProviderError):
     """We did not ask: its budget is used up, or it asked us to wait. No failure of the source."""
-
-
-class ConfigurationError(BitTradeError):
-    """The server must not start like this; the message says why and how to mend it."""
-
-    code = "configuration_error"

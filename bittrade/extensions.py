@@ -187,8 +187,3 @@ def _client(role: str, url: str, *, retry_on: tuple[type[Exception], ...], **lim
         )
         clients[role] = redis.Redis(connection_pool=pool)
     return clients[role]
-
-
-def safe_url(url: str | URL) -> str:
-    """A URL fit for a log: without its password."""
-    return make_url(url).render_as_string(hide_password=True)

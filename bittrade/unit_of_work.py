@@ -7,6 +7,7 @@ An error *at* COMMIT is not retried: the work may already be durable. `reading()
 No network call belongs inside either.
 """
 
+import logging
 import random
 import threading
 import time
@@ -23,11 +24,15 @@ from sqlalchemy.pool import NullPool
 from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy
 from bittrade.extensions import WRITING, db
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_TRIES = 4
 PROOF_TIMEOUT_S = 900
 # 1020: record changed since last read (snapshot isolation); 1205: lock wait time-out; 1213: deadlock.
 RETRYABLE = {1020, 1205, 1213}
+# Too many connections (1040, 1203, 1226), shutting down (1053), read-only (1290), killed (1317, 1927), not reached
+# (2002, 2003), gone (2006, 2013), full (1021, 1114), no access (1044, 1045, 1049).
+AWAY = {1021, 1040, 1044, 1045, 1049, 1053, 1114, 1203, 1226, 1290, 1317, 1927, 2002, 2003, 2006, 2013}
 
 # SQLite has one writer. Waiting for it inside SQLite would stop a whole gevent process, so writers queue here first.
 _sqlite_writer = threading.BoundedSemaphore(1)
@@ -173,5 +178,13 @@ def _is_retryable(error: exc.DBAPIError) -> bool:
 
 def _translated(error: exc.DBAPIError) -> Exception:
     """A lost, refused or overloaded database is our caller's to retry; all else (a broken rule, a bug) stays as it is."""
-    unavailable = isinstance(error, exc.OperationalError | exc.InterfaceError) or error.connection_invalidated
-    return DatabaseUnavailable(retry_after_s=1) if unavailable else error
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    # PyMySQL calls every code that it does not know operational, a broken CHECK among them.
+    is_away = error.connection_invalidated or isinstance(error, exc.InterfaceError)
+    is_away = is_away or code in AWAY | RETRYABLE
+    if isinstance(error, exc.OperationalError) and isinstance(code, str):
+        is_away = True  # SQLite's: locked, full, read-only, not to be opened
+    if not is_away:
+        return error
+    log.warning("the database is away: %s", code)
+    return DatabaseUnavailable(retry_after_s=1)

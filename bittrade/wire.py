@@ -12,7 +12,6 @@ from bittrade.domain.money import SATOSHIS_PER_BTC, divide_half_up
 from bittrade.domain.pricing import MULTIPLIER_SCALE, Rates
 from bittrade.domain.receipt import Receipt
 
-BALANCE_FIELDS = tuple(BALANCE_ACCOUNTS)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +38,7 @@ def hundredths(value: int | None) -> int | float | None:
 
 def balance(row: Mapping[str, int]) -> dict[str, int]:
     """The seven integers of a balance."""
-    return {field: row[field] for field in BALANCE_FIELDS}
+    return {field: row[field] for field in BALANCE_ACCOUNTS}
 
 
 def rates(btc_usd_cents: int, value: Rates) -> dict[str, Any]:

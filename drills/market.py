@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import redis
@@ -171,7 +172,7 @@ def _redis_row(world: World, report: Report, name: str, fault: Callable[[], None
     )  # fmt: skip
 
 
-def _failed(samples: list, allowed: set[int], what: str) -> list[str]:  # type: ignore[type-arg]
+def _failed(samples: list[Any], allowed: set[int], what: str) -> list[str]:
     bad = [sample for sample in samples if sample.status not in allowed]
     return (
         [f"{len(bad)} of {len(samples)} {what}s failed, first {bad[0].status} {bad[0].body}"] if bad else []
@@ -195,7 +196,9 @@ def _settings(world: World) -> list[str]:
 
 
 def _behave(world: World, mode: str, feeds: tuple[str, ...]) -> None:
-    wanted = {"mode": "slow", "seconds": 3600} if mode == "hang" else {"mode": mode, "seconds": 1.0}
+    wanted: dict[str, Any] = (
+        {"mode": "slow", "seconds": 3600} if mode == "hang" else {"mode": mode, "seconds": 1.0}
+    )
     if mode == "429":
         wanted["retry_after"] = 3600
     for feed in feeds:
@@ -273,7 +276,7 @@ def _bad_sources(world: World, report: Report, mode: str) -> None:
     )  # fmt: skip
 
 
-def _wrong_prices(trades: list) -> list[str]:  # type: ignore[type-arg]
+def _wrong_prices(trades: list[Any]) -> list[str]:
     """Every trade's price within 20 % of the simulator's, whatever lies were told."""
     prices = [sample.body["execution_price"] / 91 for sample in trades if sample.status == 201]
     wrong = [price for price in prices if not 80_000 < price < 110_000]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from bittrade.errors import InvalidAmount
 
 SATOSHIS_PER_BTC = 100_000_000
-# Far above all bitcoin (2.1e15 satoshis) and all rupees (some 4e14), and far below BIGINT: sums stay exact too.
+# Far above all bitcoin (2.1e15 satoshis) and all rupees (some 4e14), and below what a BIGINT holds (9.2e18).
 MAX_AMOUNT = 10**16
 # The longest sensible amount: 16 digits, a point, 8 places and an exponent. Longer text is refused unread.
 _MAX_TEXT = 64

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
@@ -67,11 +68,6 @@ def record(
     )
 
 
-def record_alone(action: str, *, user_id: int | None = None, **facts: Any) -> None:
-    """Write a row in a unit of work of its own: for what was refused and so left nothing else behind."""
-    unit_of_work.commit(lambda session: record(session, action, user_id=user_id, **facts))
-
-
 def record_refusal(action: str, *, cause: str, **facts: Any) -> None:
     """Write that something was refused, once a minute for each `cause`, and never fail: the refusal stands anyway."""
     if _repeats.is_new(f"{action} {cause}"):
@@ -94,8 +90,8 @@ def note(work: Callable[[Session], object]) -> None:
     """Write what is good to know in a unit of work of its own; that it can't be written is a log line."""
     try:
         unit_of_work.commit(work)
-    except BitTradeError as error:
-        log.warning("could not write: %s", error.message)
+    except (BitTradeError, SQLAlchemyError) as error:
+        log.warning("could not write: %s", type(error).__name__)
 
 
 class _Repeats:

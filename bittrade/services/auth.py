@@ -9,9 +9,9 @@ for programs (services/api_keys.py) comes in here too.
 import hashlib
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 import sqlalchemy as sa
@@ -37,6 +37,7 @@ from bittrade.services.identity import ACCOUNT, EXPORT, KEY_SCOPES, READ, TRADE,
 
 __all__ = ["ACCOUNT", "EXPORT", "KEY_SCOPES", "READ", "TRADE", "Identity", "authenticate"]
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 MAX_TOKEN_LENGTH = 4096
 FIRST_LOCK_S, LONGEST_LOCK_S = 30, 900
 LEEWAY_S = 5  # between our clock and that of another program that makes tokens
@@ -49,32 +50,41 @@ MAX_DEVICE = 200
 
 def register(*, email: str, password: str, name: str) -> tuple[str, dict[str, Any]]:
     """Open an account; its first token and the user. Raises InvalidInput, WeakPassword or EmailTaken."""
-    user = create_user(email=email, password=password, name=name)
-    token = unit_of_work.commit(lambda session: _issue(session, user["id"], user["email"]))
-    return token, user
+    account = _check_account(email=email, password=password, name=name)
+
+    def work(session: Session) -> tuple[str, dict[str, Any]]:
+        user = _open(session, account)
+        return _issue(session, user["id"], user["email"]), user
+
+    return _open_once(work)
 
 
 def create_user(*, email: str, password: str, name: str) -> dict[str, Any]:
     """Open an account without a token: for `register` and for operators."""
+    account = _check_account(email=email, password=password, name=name)
+    return _open_once(lambda session: _open(session, account))
+
+
+def _check_account(*, email: str, password: str, name: str) -> dict[str, str]:
+    """The columns of a new user. Raises InvalidInput or WeakPassword."""
     written, normalized = _read_email(email)
     name = _read_name(name)
     passwords.check_new(password, email=normalized, name=name)
     hashed = passwords.hash_password(password)
+    return {"email": written, "email_normalized": normalized, "name": name, "password_hash": hashed}
 
-    def work(session: Session) -> dict[str, Any]:
-        user = User(
-            email=written,
-            email_normalized=normalized,
-            name=name,
-            password_hash=hashed,
-            created_at=wire.now(),
-        )
-        session.add(user)
-        session.flush()
-        session.add(Balance(user_id=user.id))
-        audit.record(session, "registered", user_id=user.id)
-        return {"id": user.id, "email": written, "name": name}
 
+def _open(session: Session, account: dict[str, str]) -> dict[str, Any]:
+    user = User(**account, created_at=wire.now())
+    session.add(user)
+    session.flush()
+    session.add(Balance(user_id=user.id))
+    audit.record(session, "registered", user_id=user.id)
+    return {"id": user.id, "email": user.email, "name": user.name}
+
+
+def _open_once(work: Callable[[Session], T]) -> T:
+    """Commit a new account. The e-mail's unique index decides who was first. Raises EmailTaken."""
     try:
         return unit_of_work.commit(work)
     except IntegrityError as error:
@@ -93,6 +103,7 @@ def login(*, email: str, password: str) -> tuple[str, dict[str, Any]]:
     rehashed = passwords.hash_password(password) if passwords.is_outdated(user.password_hash) else None
 
     def work(session: Session) -> str:
+        _lock_password(session, user.id, user.password_hash)
         session.execute(sa.delete(LoginFailure).where(LoginFailure.email_normalized == normalized))
         if rehashed:
             session.execute(sa.update(User).where(User.id == user.id).values(password_hash=rehashed))
@@ -107,11 +118,12 @@ def change_password(identity: Identity, *, current: str, new: str) -> None:
 
     Raises InvalidCredentials, AccountLocked, InvalidInput or WeakPassword.
     """
-    _confirm_password(identity, current, "password_change_refused")
+    confirmed = _confirm_password(identity, current, "password_change_refused")
     passwords.check_new(new, email=identity.email, name=identity.name)
     rehashed = passwords.hash_password(new)
 
     def work(session: Session) -> None:
+        _lock_password(session, identity.user_id, confirmed)
         session.execute(sa.update(User).where(User.id == identity.user_id).values(password_hash=rehashed))
         _keep_session(session, identity)
         _revoke_all(session, identity.user_id, but=identity.jti)
@@ -134,9 +146,10 @@ def change_profile(
         changed["email"], changed["email_normalized"] = _read_email(email)
     if name is not None:
         changed["name"] = _read_name(name)
-    _confirm_password(identity, current, "profile_change_refused")
+    confirmed = _confirm_password(identity, current, "profile_change_refused")
 
     def work(session: Session) -> dict[str, Any]:
+        _lock_password(session, identity.user_id, confirmed)
         session.execute(sa.update(User).where(User.id == identity.user_id).values(**changed))
         shown = {field: value for field, value in changed.items() if field != "email_normalized"}
         before = {field: getattr(identity, field) for field in shown}
@@ -149,8 +162,20 @@ def change_profile(
         raise EmailTaken() from error
 
 
-def _confirm_password(identity: Identity, current: str, refusal: str) -> None:
-    """Ask again who it is. Wrong answers count as failed logins do: a stolen token must not find the password."""
+def _lock_password(session: Session, user_id: int, confirmed: str) -> None:
+    """Hold the account as it was when the password was found right: hashing takes long enough for it to change.
+
+    Raises InvalidCredentials where it has changed since, or was disabled.
+    """
+    held = session.scalar(
+        sa.select(User.password_hash).where(User.id == user_id, User.disabled_at.is_(None)).with_for_update()
+    )
+    if held != confirmed:
+        raise InvalidCredentials()
+
+
+def _confirm_password(identity: Identity, current: str, refusal: str) -> str:
+    """Ask again who it is; the hash that the password was right for. Wrong answers count as failed logins do: a stolen token must not find the password."""
     with unit_of_work.reading() as session:
         row = session.execute(
             sa.select(User.email_normalized, User.password_hash, LoginFailure.locked_until)
@@ -161,6 +186,8 @@ def _confirm_password(identity: Identity, current: str, refusal: str) -> None:
     if not passwords.matches(current, row.password_hash):
         _count_failure(row.email_normalized, identity.user_id, refusal)
         raise InvalidCredentials("The current password is not right")
+    hashed: str = row.password_hash
+    return hashed
 
 
 def list_users(limit: int = 1000) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Corrections: a wrong transaction is answered by its opposite, never edited."""
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
@@ -22,6 +21,8 @@ def reverse_transaction(transaction_id: int, *, why: str) -> Posted:
     def work(session: Session) -> tuple[int, Posted]:
         user_id, posting, entry = _opposite(session, transaction_id)
         held = ledger.lock_balance(session, user_id)
+        if session.scalar(sa.select(Transaction.id).where(Transaction.reverses_id == transaction_id)):
+            raise AlreadyReversed()
         posted = ledger.post(session, user_id, held=held, entry=entry, posting=posting, now=wire.now())
         audit.record(
             session,
@@ -33,10 +34,7 @@ def reverse_transaction(transaction_id: int, *, why: str) -> Posted:
         )
         return user_id, posted
 
-    try:
-        user_id, posted = unit_of_work.commit(work)
-    except IntegrityError as error:
-        raise AlreadyReversed() from error
+    user_id, posted = unit_of_work.commit(work)
     user_data.publish(user_id, posted.balance)
     return posted
 

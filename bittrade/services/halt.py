@@ -19,7 +19,8 @@ def halt_trading(why: str) -> None:
     """Refuse every trade from here on, on every process. Halting again keeps the first reason."""
 
     def work(session: Session) -> None:
-        if session.get(Setting, TRADING_HALTED) is None:
+        known = set(session.scalars(sa.select(Setting.key).with_for_update()))  # one halt after the other
+        if TRADING_HALTED not in known:
             reason = why.encode("ascii", "replace").decode()[:_MAX_REASON]
             session.add(Setting(key=TRADING_HALTED, value=reason, updated_at=wire.now()))
         audit.record(session, "trading_halted", why=why)

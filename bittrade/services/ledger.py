@@ -13,9 +13,10 @@ from bittrade import unit_of_work
 from bittrade.domain.ledger import BALANCE_ACCOUNTS, Entry
 from bittrade.domain.money import Asset
 from bittrade.domain.receipt import Receipt
-from bittrade.errors import BitTradeError, InsufficientFunds, UserNotFound
+from bittrade.errors import BitTradeError, InsufficientFunds, InvalidAmount, UserNotFound
 from bittrade.models import Balance, LedgerLeg, Transaction
 
+MAX_BALANCE = 2**63 - 1  # what a BIGINT holds
 TRADE_TYPES = ("MARKET_BUY", "MARKET_SELL")
 BALANCE_COLUMNS = tuple(getattr(Balance, name) for name in BALANCE_ACCOUNTS)
 
@@ -113,6 +114,8 @@ def apply(held: dict[str, int], entry: Entry, user_id: int) -> dict[str, int]:
     for leg in entry.legs:
         if leg.user_id == user_id:
             after[leg.account] += leg.amount
+            if after[leg.account] > MAX_BALANCE:
+                raise InvalidAmount("Invalid amount. The balance would become too large")
             if after[leg.account] < 0:
                 raise InsufficientFunds(
                     asset=leg.asset.value, required=-leg.amount, available=held[leg.account]
@@ -212,12 +215,22 @@ def _broken_sequences(session: Session) -> list[str]:
 
 
 def _amounts_without_legs(session: Session) -> list[str]:
-    """What a history row says and what its user's legs say are the same."""
+    """What a history row says and what its user's legs moved are the same, in the direction that its type names.
+
+    A reversal undoes either direction, so of it only the size is compared; the legs it undoes were compared before.
+    """
 
     def moved(asset: Asset) -> sa.ColumnElement[int]:
-        return sa.func.coalesce(
-            sa.func.sum(sa.case((LedgerLeg.asset == asset.value, sa.func.abs(LedgerLeg.amount)))), 0
+        return sa.func.coalesce(sa.func.sum(sa.case((LedgerLeg.asset == asset.value, LedgerLeg.amount))), 0)
+
+    def said(signs: dict[str, int], amount: Any) -> sa.ColumnElement[int]:
+        return sa.case(
+            *((Transaction.type == kind, sign * amount) for kind, sign in signs.items()), else_=amount
         )
+
+    def is_wrong(moved: Any, said: Any) -> sa.ColumnElement[bool]:
+        is_reversal = Transaction.type == "REVERSAL"
+        return sa.or_(sa.and_(~is_reversal, moved != said), sa.and_(is_reversal, sa.func.abs(moved) != said))
 
     rows = session.execute(
         sa.select(Transaction.id)
@@ -225,9 +238,16 @@ def _amounts_without_legs(session: Session) -> list[str]:
             LedgerLeg,
             sa.and_(LedgerLeg.transaction_id == Transaction.id, LedgerLeg.user_id == Transaction.user_id),
         )
-        .group_by(Transaction.id, Transaction.inr_amount, Transaction.btc_amount)
+        .group_by(Transaction.id, Transaction.type, Transaction.inr_amount, Transaction.btc_amount)
         .having(
-            sa.or_(moved(Asset.INR) != Transaction.inr_amount, moved(Asset.BTC) != Transaction.btc_amount)
+            sa.or_(
+                is_wrong(
+                    moved(Asset.INR), said({"MARKET_BUY": -1, "WITHDRAWAL": -1}, Transaction.inr_amount)
+                ),
+                is_wrong(
+                    moved(Asset.BTC), said({"MARKET_SELL": -1, "WITHDRAWAL": -1}, Transaction.btc_amount)
+                ),
+            )
         )
         .limit(100)
     )

@@ -31,20 +31,18 @@ def get_portfolio(user_id: int) -> dict[str, Any]:
         balance = ledger.read_balance(session, user_id)
         if seq > balance["seq"]:  # kept from another life of this database
             seq, portfolio = 0, Portfolio()
-        seq = _carry_on(session, user_id, portfolio, seq)
-    cache.put_for(key, seq, portfolio.to_json(), cache.USER_TRANSACTIONS_TTL_S)
-    return {**_document(portfolio), **wire.balance(balance), "seq": seq}
+        if seq < balance["seq"]:
+            _carry_on(session, user_id, portfolio, after=seq, up_to=balance["seq"])
+    if seq < balance["seq"]:
+        cache.put_for(key, balance["seq"], portfolio.to_json(), cache.USER_TRANSACTIONS_TTL_S)
+    return {**_document(portfolio), **wire.balance(balance), "seq": balance["seq"]}
 
 
-def _carry_on(session: Session, user_id: int, portfolio: Portfolio, seq: int) -> int:
-    """Apply every movement after `seq`; the last one's number."""
-    for movement in session.execute(
-        _movements().where(Transaction.user_id == user_id, Transaction.seq > seq),
-        execution_options={"yield_per": 1000},
-    ):
+def _carry_on(session: Session, user_id: int, portfolio: Portfolio, *, after: int, up_to: int) -> None:
+    """Apply the movements that made the balance what it was when it was read, and none that came since."""
+    wanted = sa.and_(Transaction.user_id == user_id, Transaction.seq > after, Transaction.seq <= up_to)
+    for movement in session.execute(_movements().where(wanted), execution_options={"yield_per": 1000}):
         portfolio.apply(inr=int(movement.inr), satoshis=int(movement.btc))
-        seq = movement.seq
-    return seq
 
 
 def _movements() -> sa.Select[int, int, int]:

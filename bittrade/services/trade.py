@@ -22,6 +22,7 @@ from bittrade.errors import (
     DatabaseUnavailable,
     IdempotencyKeyReused,
     OutcomeUnknown,
+    TooBusy,
 )
 from bittrade.models import IdempotencyKey, Transaction
 from bittrade.services import audit, ledger, market, quotes, settings, user_data
@@ -74,8 +75,8 @@ def place_trade(user_id: int, instruction: Instruction, *, idempotency_key: str 
 
     try:
         placed, posted = unit_of_work.commit_for(user_id, work)
-    except (DatabaseUnavailable, OutcomeUnknown):
-        raise  # nobody refused it, and there is nothing to write to
+    except (DatabaseUnavailable, OutcomeUnknown, TooBusy):
+        raise  # nobody refused it, and there is nothing to write to, or no time
     except BitTradeError as error:
         audit.record_refusal(
             "trade_refused", cause=f"{user_id} {error.code}", user_id=user_id, code=error.code

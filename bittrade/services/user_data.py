@@ -16,7 +16,7 @@ from bittrade.models import Transaction
 from bittrade.services import ledger
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
-MAX_SEQ = 2**63 - 1
+MAX_SEQ = 2**63 - 1  # what a BIGINT holds
 CSV_PIECE = 1000  # rows read at a time
 CSV_COLUMNS = (
     "id",
@@ -207,6 +207,8 @@ def _page(
 
 
 def _get_row(session: Session, user_id: int, transaction_id: int) -> Any:
+    if transaction_id > MAX_SEQ:
+        raise TransactionNotFound()  # no column holds it: SQLite's driver would not even ask
     row = session.execute(
         sa.select(*_COLUMNS, Transaction.receipt).where(
             Transaction.id == transaction_id, Transaction.user_id == user_id

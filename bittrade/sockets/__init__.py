@@ -103,7 +103,9 @@ def name_sessions(engineio_server: Any, node: str) -> None:
 
 def dismiss_all_with(worker: Any) -> None:
     """Watch a gunicorn worker's end: each of its sockets then gets a close frame (gunicorn.conf.py)."""
-    worker.wsgi.extensions["bittrade_gate"].dismiss_all_when(lambda: not worker.alive)
+    gate = getattr(worker.wsgi, "extensions", {}).get("bittrade_gate")
+    if gate is not None:  # gunicorn serves other applications with these settings too
+        gate.dismiss_all_when(lambda: not worker.alive)
 
 
 def _on_connect(credentials: Any = None) -> None:

@@ -17,7 +17,9 @@ MARIADB = "mysql+pymysql://bittrade@db/bittrade"
 
 def example() -> dict[str, str]:
     matches = (LINE.fullmatch(line) for line in EXAMPLE.read_text().splitlines())
-    return {match[1]: match[2] for match in matches if match}
+    pairs = [(match[1], match[2]) for match in matches if match]
+    assert len(pairs) == len(dict(pairs)), "a variable stands there twice"
+    return dict(pairs)
 
 
 def written(value: object) -> str:
@@ -161,3 +163,9 @@ def test_a_variable_that_is_empty_counts_as_not_set(nowhere: Path, monkeypatch: 
 def test_several_web_processes_speak_websocket_alone(nowhere: Path) -> None:
     assert config.load(WEB_CONCURRENCY=2).SOCKET_TRANSPORTS == ["websocket"]
     assert config.load(WEB_CONCURRENCY=1).SOCKET_TRANSPORTS == ["polling", "websocket"]
+
+
+def test_production_that_only_the_file_names_is_production(nowhere: Path) -> None:
+    (nowhere / ".env").write_text("BITTRADE_ENV=production\n")
+    with pytest.raises(config.ConfigurationError, match="JWT_SECRET is not set"):
+        config.load()

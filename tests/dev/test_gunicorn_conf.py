@@ -67,7 +67,7 @@ def test_the_settings_import_nothing_of_ours():
             else []
         )
     }
-    assert imported == {"gevent", "os"}
+    assert imported == {"dotenv", "gevent", "os"}
 
 
 def test_nothing_else_patches():
@@ -93,7 +93,7 @@ def test_gunicorn_knows_every_setting_and_they_are_the_measured_ones(application
         "worker_class": "gevent",
         "worker_connections": "3000",
         "timeout": "30",
-        "graceful_timeout": "15",
+        "graceful_timeout": "13",
         "keepalive": "5",
         "max_requests": "0",
         "http_parser": "python",
@@ -115,7 +115,7 @@ def test_a_worker_is_patched_and_no_library_came_too_early(application):
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-W", "always", "-m", "gunicorn", "-c", str(SETTINGS), application],
-        env=os.environ | {"HOST": "127.0.0.1", "PORT": str(port)},
+        env=os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONPATH": str(SETTINGS.parent)},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -22,30 +22,31 @@ def running(folder_prefix: str = "bittrade-redis-") -> set[str]:
 
 
 def test_an_embedded_redis_answers_and_leaves_neither_process_nor_folder():
+    before = running()
     with services.embedded_redis() as embedded:
         client = redis.Redis.from_url(embedded.url)
         assert client.ping()
         assert client.config_get("save") == {"save": ""}
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
-        folders = running()
+        folders = running() - before
         client.close()
     assert len(folders) == 1
-    assert not running()
+    assert running() == before
     assert not Path(folders.pop()).exists()
 
 
 def test_an_error_inside_the_block_ends_redis_as_well():
-    folders = set()
+    before, folders = running(), set()
 
     def fail_inside() -> None:
         with services.embedded_redis():
-            folders.update(running())
+            folders.update(running() - before)
             raise KeyError
 
     with pytest.raises(KeyError):
         fail_inside()
     assert len(folders) == 1
-    assert not running()
+    assert running() == before
     assert not Path(folders.pop()).exists()
 
 

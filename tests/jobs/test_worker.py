@@ -1,10 +1,12 @@
 """The two programs as an operator starts them, against the simulator, a database and a Redis that dies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -63,6 +65,12 @@ def _ends_within(
     return process.wait(timeout=seconds) == 0
 
 
+def _hears_sigterm(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it has got as far as handling the signal; before, it would just die of it."""
+    caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def _rows(url: str, table: str) -> int:
     engine = sa.create_engine(url)
     with engine.connect() as connection:
@@ -86,8 +94,8 @@ def test_a_fresh_install_is_filled_at_once_and_both_programs_outlive_redis(
     wait_until(lambda: simulator.requests("price") > before, within_s=10)
     assert (worker.poll(), scheduler.poll()) == (None, None)
 
-    assert _ends_within(worker, 5)
-    assert _ends_within(scheduler, 5, signal.SIGINT)
+    assert _ends_within(worker, 15)
+    assert _ends_within(scheduler, 15, signal.SIGINT)
 
 
 def test_a_worker_asked_to_end_gives_the_running_job_some_seconds_and_goes(
@@ -96,17 +104,15 @@ def test_a_worker_asked_to_end_gives_the_running_job_some_seconds_and_goes(
     simulator.set("slow", seconds=30, path="price")
     worker, scheduler = start(), start("scheduler")
     wait_until(lambda: simulator.requests("price"), within_s=15)
-    assert _ends_within(worker, 5)
-    assert _ends_within(scheduler, 5)
+    assert _ends_within(worker, 15)
+    assert _ends_within(scheduler, 15)
 
 
 def test_both_programs_start_and_end_while_redis_is_away(start: Start, private_redis: PrivateRedis) -> None:
     private_redis.kill()
     processes = [start(), start("scheduler")]
-    with pytest.raises(subprocess.TimeoutExpired):
-        processes[0].wait(timeout=3)
-    assert [process.poll() for process in processes] == [None, None]
-    assert all(_ends_within(process, 5) for process in processes)
+    wait_until(lambda: all(_hears_sigterm(process) for process in processes), within_s=20)
+    assert all(_ends_within(process, 15) for process in processes)
 
 
 def test_a_killed_worker_leaves_nothing_that_stops_the_next_one(start: Start, simulator: Simulator) -> None:

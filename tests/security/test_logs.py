@@ -41,6 +41,14 @@ def written() -> Iterator[tuple[logging.Logger, io.StringIO]]:
         (f"mysql+pymysql://app:{PASSWORD}@db/x refused", PASSWORD),
         (f"'{TOKEN}'", TOKEN.split(".")[2]),
     ],
+    ids=[
+        "query",
+        "key",
+        "header",
+        "redis URL",
+        "database URL",
+        "quoted",
+    ],  # the secrets differ in every process
 )
 def test_a_secret_in_a_log_line_or_traceback_is_taken_out(
     written: tuple[logging.Logger, io.StringIO], text: str, secret: str

@@ -24,7 +24,7 @@ from bittrade.sockets.delivery import SOCKET_CHANNEL, PatientRedisManager
 from bittrade.sockets.transport import MAX_WAITING, MAX_WAITING_BYTES, Allowance, Outbox, WebSocket
 from tests.fixtures import PrivateRedis, wait_until
 
-FRAMES = 3000
+FRAMES = 15_000
 Pair = tuple[gevent_socket.socket, gevent_socket.socket]
 
 

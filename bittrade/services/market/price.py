@@ -3,6 +3,7 @@
 Whether a price may be believed is decided before (`sanity`); `record_price` keeps what it is given.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,10 +16,11 @@ from sqlalchemy.orm import Session
 from bittrade import broadcast, cache, unit_of_work, wire
 from bittrade.domain.pricing import PriceQuote, Rates, age_ms, rates_for
 from bittrade.domain.receipt import PriceBasis
-from bittrade.errors import NoData, ProviderError, RatesUnavailable, TradingHalted
+from bittrade.errors import BitTradeError, NoData, ProviderError, RatesUnavailable, TradingHalted
 from bittrade.models import BitcoinData, Setting
 from bittrade.services import settings
 
+log = logging.getLogger(__name__)
 SIMULATOR = "simulator"
 # A cached price is looked up again after FRESH_MS, and not served after USABLE_MS while the database answers: so
 # whatever was changed, by whomever, with Redis there or not, shows everywhere within 2 s.
@@ -185,6 +187,14 @@ def tell_what_went_unsaid() -> bool:
 
 
 def _tell(document: dict[str, Any]) -> None:
+    """Tell everyone. The price is committed: what goes wrong here is a log line, and the watch tells it later."""
+    try:
+        _tell_in_turn(document)
+    except BitTradeError as error:
+        log.warning("could not tell a price: %s", error.message)
+
+
+def _tell_in_turn(document: dict[str, Any]) -> None:
     if cache.claim(TELL_SLOT, ttl_ms=TELL_EVERY_MS) is False:
         if cache.claim(TELL_WAITING, ttl_ms=2 * TELL_EVERY_MS) is False:
             return  # somebody waits to tell the newest price, which is this one or a later one
