@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import orjson
 from flask import current_app
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import cache_redis
@@ -60,18 +60,23 @@ class _Breaker:
     """Remembers that Redis failed just now."""
 
     def __init__(self) -> None:
-        self._closed_until = 0.0
+        self._away_until = 0.0
         self._lock = threading.Lock()
 
     def call(self, command: Callable[[], T]) -> T | None:
         """The command's result, or None where Redis is away."""
-        if time.monotonic() < self._closed_until:
+        if time.monotonic() < self._away_until:
             return None
         try:
             return command()
+        except ResponseError as error:
+            log.warning(
+                "cache refused: %s", error
+            )  # a key of another type, say: it is there, and this is a miss
+            return None
         except RedisError as error:
             with self._lock:
-                self._closed_until = time.monotonic() + PAUSE_S
+                self._away_until = time.monotonic() + PAUSE_S
             log.warning("cache is away: %s", error)
             return None
 
@@ -103,7 +108,7 @@ def put(key: str, value: dict[str, Any], ttl_s: int) -> None:
 def get_for(key: str, seq: int) -> Any | None:
     """A user's value under `key`, if it was made at exactly this `seq`."""
     held = get(key)
-    return held["value"] if held is not None and held.get("seq") == seq else None
+    return held.get("value") if held is not None and held.get("seq") == seq else None
 
 
 def put_for(key: str, seq: int, value: Any, ttl_s: int) -> None:

@@ -27,6 +27,7 @@ from bittrade.extensions import WRITING, db
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_TRIES = 4
+RETRY_FOR_S = 5  # a lock's time-out is 3 s, and no request shall take 12
 PROOF_TIMEOUT_S = 900
 # 1020: record changed since last read (snapshot isolation); 1205: lock wait time-out; 1213: deadlock.
 RETRYABLE = {1020, 1205, 1213}
@@ -89,6 +90,7 @@ def _lane(user_id: int) -> Iterator[None]:
 
 def commit(work: Callable[[Session], T]) -> T:
     """Run `work` in a transaction and commit it. Raises DatabaseUnavailable or OutcomeUnknown besides its errors."""
+    began = time.monotonic()
     for attempt in range(1, MAX_TRIES + 1):
         try:
             with _writing() as session:
@@ -100,7 +102,7 @@ def commit(work: Callable[[Session], T]) -> T:
         except exc.DBAPIError as error:
             if not _is_retryable(error):
                 raise _translated(error) from error
-            if attempt == MAX_TRIES:
+            if attempt == MAX_TRIES or time.monotonic() - began > RETRY_FOR_S:
                 raise DatabaseUnavailable(retry_after_s=1) from error
         except exc.TimeoutError as error:
             raise DatabaseUnavailable(retry_after_s=1) from error

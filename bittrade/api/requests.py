@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -42,10 +44,15 @@ class StrictJson(JSONProvider):
         body = orjson.dumps(self._prepare_response_obj(args, kwargs))
         return self._app.response_class(body, mimetype="application/json")  # type: ignore[arg-type]
 
-    def loads(self, s: str | bytes, **_kwargs: Any) -> Any:
+    def loads(self, s: str | bytes, *, parse_float: Callable[[str], Any] = float, **_kwargs: Any) -> Any:
         """Raises ValueError with a reason that may be shown."""
         text = s.decode("utf-8") if isinstance(s, bytes) else s
-        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=parse_float,
+        )
         _check_depth(value)
         return value
 
@@ -58,7 +65,7 @@ def read_object() -> dict[str, Any]:
     if not request.is_json:
         raise UnsupportedMediaType()
     try:
-        value = current_app.json.loads(raw)
+        value = current_app.json.loads(raw, parse_float=Decimal)  # every digit that was sent, as it was sent
     except UnicodeDecodeError as error:
         raise InvalidJson("The body is not UTF-8") from error
     except RecursionError as error:

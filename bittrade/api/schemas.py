@@ -5,6 +5,7 @@ An answer's model allows further keys: everything additional is additive.
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -152,7 +153,7 @@ class TradeBody(Body):
 
     action: Literal["buy", "sell"]
     type: Literal["market"]
-    amount: str | int | float = Field(
+    amount: str | int | Decimal = Field(
         description="whole rupees, or bitcoin to 8 places; a string or a number, ordinary or exponent notation",
         examples=["1000", "0.0005"],
     )

@@ -485,6 +485,8 @@ def _count_failure(normalized: str | None, user_id: int | None, refusal: str = "
         if row is None:
             row = LoginFailure(email_normalized=normalized, failures=0)
             session.add(row)
+        if row.locked_until is not None and row.locked_until > now:
+            return  # began before the lock: a burst of guesses is one lock, not the longest one
         row.failures += 1
         row.last_failed_at = now
         if row.failures >= limit:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
-from bittrade.domain.ledger import BALANCE_ACCOUNTS, Entry
+from bittrade.domain.ledger import BALANCE_ACCOUNTS, HOUSE_CUSTODY, HOUSE_TRADING, Entry
 from bittrade.domain.money import Asset
 from bittrade.domain.receipt import Receipt
 from bittrade.errors import BitTradeError, InsufficientFunds, InvalidAmount, UserNotFound
@@ -142,6 +142,8 @@ def verify() -> Proof:
             *_wrong_balances(session),
             *_broken_sequences(session),
             *_amounts_without_legs(session),
+            *_unknown_accounts(session),
+            *_reversals_of_nothing(session),
             *_wrong_receipts(session),
         ]
         sizes = [
@@ -252,6 +254,23 @@ def _amounts_without_legs(session: Session) -> list[str]:
         .limit(100)
     )
     return [f"transaction {row.id}: its amounts are not what its legs moved" for row in rows]
+
+
+def _unknown_accounts(session: Session) -> list[str]:
+    is_known = sa.or_(
+        sa.and_(LedgerLeg.user_id.is_(None), LedgerLeg.account.in_((HOUSE_TRADING, HOUSE_CUSTODY))),
+        sa.and_(LedgerLeg.user_id.is_not(None), LedgerLeg.account.in_(BALANCE_ACCOUNTS)),
+    )
+    rows = session.execute(sa.select(LedgerLeg.id, LedgerLeg.account).where(~is_known).limit(100))
+    return [f"leg {row.id}: there is no account {row.account}" for row in rows]
+
+
+def _reversals_of_nothing(session: Session) -> list[str]:
+    is_odd = (Transaction.type == "REVERSAL") != Transaction.reverses_id.is_not(None)
+    rows = session.scalars(sa.select(Transaction.id).where(is_odd).limit(100))
+    return [
+        f"transaction {number}: a reversal names what it undoes, and nothing else does" for number in rows
+    ]
 
 
 def _wrong_receipts(session: Session) -> Iterator[str]:

@@ -29,13 +29,19 @@ def get_portfolio(user_id: int) -> dict[str, Any]:
     )
     with unit_of_work.reading() as session:
         balance = ledger.read_balance(session, user_id)
-        if seq > balance["seq"]:  # kept from another life of this database
-            seq, portfolio = 0, Portfolio()
-        if seq < balance["seq"]:
+        if seq <= balance["seq"]:
             _carry_on(session, user_id, portfolio, after=seq, up_to=balance["seq"])
+        if seq > balance["seq"] or portfolio.satoshis != _satoshis_of(balance):
+            # Kept from another life of this database, before a backup was restored: fold anew.
+            seq, portfolio = 0, Portfolio()
+            _carry_on(session, user_id, portfolio, after=0, up_to=balance["seq"])
     if seq < balance["seq"]:
         cache.put_for(key, balance["seq"], portfolio.to_json(), cache.USER_TRANSACTIONS_TTL_S)
     return {**_document(portfolio), **wire.balance(balance), "seq": balance["seq"]}
+
+
+def _satoshis_of(balance: dict[str, int]) -> int:
+    return balance["available_btc"] + balance["reserved_btc"] + balance["collateral_btc"]
 
 
 def _carry_on(session: Session, user_id: int, portfolio: Portfolio, *, after: int, up_to: int) -> None:

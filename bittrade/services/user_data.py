@@ -152,11 +152,12 @@ def _cell(value: Any) -> str:
 
 
 def snapshot(user_id: int) -> Snapshot:
-    """Balance and latest transactions, as of one moment. Raises UserNotFound."""
+    """Balance, and the latest transactions of the moment it was read. Raises UserNotFound."""
     with unit_of_work.reading() as session:
         balance = balance_document(ledger.read_balance(session, user_id))
-        rows = _read_rows(session, user_id, limit=LATEST)
-    return Snapshot(balance, [{**row, "cached": False} for row in rows])
+        rows = _read_rows(session, user_id, limit=LATEST + 1)
+    known = [row for row in rows if row["seq"] <= balance["seq"]]  # a trade may have come between the two
+    return Snapshot(balance, [{**row, "cached": False} for row in known[:LATEST]])
 
 
 def publish(user_id: int, balance: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -394,3 +395,13 @@ def test_twenty_buys_and_sells_of_four_users_all_fit_together(on_both_databases:
         assert balance(app.test_client(), user)[2] == 6
     assert count(app, Transaction) == 24
     verify(app)
+
+
+@pytest.mark.parametrize("written", ["0.10000000000000000555", "1000.00000000000000000001", "1e-9"])
+def test_a_json_number_counts_with_every_digit_that_was_sent(
+    client: FlaskClient, price: None, make_user: Callable[..., Person], written: str
+) -> None:
+    user = make_user(inr=10_000, btc=10**9)
+    body = f'{{"action":"sell","type":"market","currency":"btc","amount":{written}}}'
+    answer = client.post("/api/trade", data=body, headers=user.headers, content_type="application/json")
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_amount")

@@ -164,7 +164,8 @@ def test_prices_that_change_faster_than_twice_a_second_are_told_twice_a_second_a
     prices = [payload["btc_usd_price"] for name, payload in told.events() if name == "btc_price_update"]
     assert prices[-1] == 45_011
     assert prices == sorted(prices)
-    assert 2 <= len(prices) <= 2 * (time.monotonic() - began) + 1
+    # One more than the slots: who has waited a second for one tells without it.
+    assert 2 <= len(prices) <= 2 * (time.monotonic() - began) + 2
 
 
 def test_a_price_that_changes_nothing_is_not_told(told: Listener) -> None:

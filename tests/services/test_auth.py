@@ -484,3 +484,24 @@ def test_what_matters_is_in_the_audit_log(user: Person) -> None:
         "user_disabled",
     ]
     assert not any(PASSWORD in row.facts or WRONG in row.facts for row in rows)
+
+
+def test_a_login_that_was_under_way_does_not_survive_a_change_of_password(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = new_user(app)
+    with app.app_context():
+        identity = auth.authenticate(user.token)
+        checked = auth.passwords.matches
+
+        def slow(password: str, hashed: str | None) -> bool:
+            is_right = checked(password, hashed)
+            monkeypatch.setattr(auth.passwords, "matches", checked)
+            auth.change_password(identity, current=user.password, new="another long pass phrase")
+            return is_right
+
+        monkeypatch.setattr(auth.passwords, "matches", slow)
+        with pytest.raises(InvalidCredentials):
+            auth.login(email=user.email, password=user.password)
+        token, _ = auth.login(email=user.email, password="another long pass phrase")
+        assert auth.authenticate(token).user_id == user.id

@@ -229,3 +229,39 @@ def test_one_user_s_fault_is_not_laid_at_another_s_door(inside: Flask, trader: P
     faults = ledger.verify().faults
     assert any(f"user {other.id}:" in fault for fault in faults)
     assert not any(f"user {trader.id}:" in fault for fault in faults)
+
+
+def test_a_buy_that_was_booked_as_a_sell_is_found(inside: Flask, trader: Person) -> None:
+    bought = ids(trader)[1]
+    legs = LedgerLeg.transaction_id == bought
+    with db.engine.connect() as connection:
+        moved = dict(
+            connection.execute(
+                sa.select(LedgerLeg.account, LedgerLeg.amount).where(legs, LedgerLeg.user_id == trader.id)
+            ).all()
+        )
+    run(
+        sa.update(LedgerLeg).where(legs).values(amount=-LedgerLeg.amount),
+        sa.update(Balance)
+        .where(Balance.user_id == trader.id)
+        .values(
+            available_inr=Balance.available_inr - 2 * moved["available_inr"],
+            available_btc=Balance.available_btc - 2 * moved["available_btc"],
+        ),
+    )
+    assert any("its legs moved" in fault for fault in ledger.verify().faults)
+
+
+def test_a_leg_of_an_account_that_does_not_exist_is_found(inside: Flask, trader: Person) -> None:
+    run(sa.update(LedgerLeg).where(LedgerLeg.account == HOUSE_CUSTODY).values(account="house_custody_x"))
+    assert any("there is no account" in fault for fault in ledger.verify().faults)
+
+
+def test_a_broken_rule_of_the_database_is_a_bug_and_not_an_outage(
+    on_both_databases: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on_both_databases.app_context():
+        user = new_user(on_both_databases)
+        broken = sa.update(Balance).where(Balance.user_id == user.id).values(available_inr=-1)
+        with pytest.raises(DBAPIError):
+            unit_of_work.commit(lambda session: session.execute(broken))

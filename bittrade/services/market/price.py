@@ -84,7 +84,10 @@ def price_for_trade(session: Session, now: datetime) -> PriceBasis:
     age = age_ms(row.as_of, now)
     if age > max_age_ms():
         raise RatesUnavailable(price_age_ms=age)
-    return PriceBasis(row.id, row.source, row.btc_usd_cents, row.as_of, settings.multipliers(values))
+    basis = PriceBasis(row.id, row.source, row.btc_usd_cents, row.as_of, settings.multipliers(values))
+    if basis.rates.sell_inr <= 0:
+        raise RatesUnavailable()  # multipliers that make a bitcoin worth nothing
+    return basis
 
 
 def refuse_if_halted(session: Session) -> dict[str, str]:
