@@ -23,16 +23,18 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from dev.services import RedisServerFailed, RedisServerMissing
-from drills import checker, figures
+from drills import checker, figures, scenarios
 from drills.checker import Result
 from drills.figures import Figures
 from drills.history import History
+from drills.logins import log_in_beside_trading
 from drills.machine import Machine
 from drills.mariadb import ServiceFailed, ServiceMissing
-from drills.scenarios import DRILLS, GROUPS, LONG, SHORT, Run, Size, warm_up
+from drills.scenarios import GROUPS, LONG, SHORT, Run, Size, warm_up
 from drills.surroundings import World, world
 
 DEFAULT_SEED = 1
+DRILLS = scenarios.DRILLS | {"L4": (log_in_beside_trading,)}
 
 
 def say(text: object = "") -> None:
@@ -47,7 +49,7 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=_names, default=list(DRILLS), help=f"some of {','.join(DRILLS)}")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="the same seed sends the same orders")
     parser.add_argument("--trades-per-second", type=float, help="L1's rate")
-    parser.add_argument("--seconds", type=float, help="L1's length")
+    parser.add_argument("--seconds", type=float, help="the length of L1 and L4")
     parser.add_argument("--out", type=Path, help="keep history.jsonl, report.json and the logs here")
     parser.add_argument("--strict", action="store_true", help="fail on missed latencies too")
     return parser.parse_args(arguments)
@@ -64,7 +66,11 @@ def size_of(options: argparse.Namespace) -> Size:
     size = SHORT if options.short else LONG
     if options.trades_per_second:
         size = replace(size, load_per_second=options.trades_per_second)
-    return replace(size, load_s=options.seconds) if options.seconds else size
+    return (
+        replace(size, load_s=options.seconds, login_s=min(options.seconds, size.login_s))
+        if options.seconds
+        else size
+    )
 
 
 def run_all(options: argparse.Namespace, folder: Path) -> int:

@@ -40,6 +40,7 @@ class Size:
     load_per_second: float
     load_s: float
     race_s: float
+    login_s: float
     fault_per_second: float
     worker_kill_s: float  # how long workers are killed
     worker_kill_every_s: float
@@ -56,6 +57,7 @@ LONG = Size(
     load_per_second=100,
     load_s=600,
     race_s=60,
+    login_s=300,
     fault_per_second=50,
     worker_kill_s=60,
     worker_kill_every_s=2,
@@ -72,6 +74,7 @@ SHORT = replace(
     load_per_second=40,
     load_s=6,
     race_s=3,
+    login_s=3,
     fault_per_second=25,
     worker_kill_s=4,
     database_kills=1,

@@ -203,7 +203,10 @@ def _web_server(folder: Path, environment: Mapping[str, str]) -> Iterator[WebSer
     with open(folder / "web.log", "wb") as log:
         process = subprocess.Popen(
             command,
-            env=environment,
+            env={
+                **environment,
+                "BCRYPT_COST": "12",
+            },  # as in production; the accounts were opened with cheap hashes
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
