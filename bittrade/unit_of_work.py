@@ -1,7 +1,7 @@
 """A unit of work: one database transaction around one business action.
 
 `commit(work)` runs `work(session)`, commits once, and rolls back on any error. Deadlocks and lock time-outs run the
-whole function again, at most four times, never a single statement (MariaDB rolls back only the statement on 1205).
+whole function again, at most four times and for 5 s, never a single statement (MariaDB rolls back only the statement on 1205).
 An error *at* COMMIT is not retried: the work may already be durable. `reading()` gives its connection back at its end.
 
 No network call belongs inside either.
