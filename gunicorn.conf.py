@@ -1,7 +1,7 @@
 from gevent import monkey
 monkey.patch_all()  # before anything else is imported: what comes first keeps unpatched locks and sockets
 
-# What the web server is told: `gunicorn -c gunicorn.conf.py wsgi:app`. Numbers, and one hook; nothing of ours is imported
+# What the web server is told: `gunicorn -c gunicorn.conf.py wsgi:app`. Numbers, and a few hooks; nothing of ours is imported
 # at the top, because it is read in gunicorn's master before any worker exists. This is the one place where gevent patches anything: the RQ
 # worker, the scheduler, Alembic and the tests are plain blocking processes.
 
@@ -17,7 +17,7 @@ env |= {name: value for name, value in os.environ.items() if value}
 # same machine loopback is right too; in a container set HOST=0.0.0.0.
 bind = f"{env.get('HOST') or '127.0.0.1'}:{env.get('PORT') or '3001'}"
 
-# More than one process needs sticky long polling, or websocket alone.
+# `gunicorn -w` wins over this. With more than one, sockets are websocket only: see post_fork.
 workers = int(env.get("WEB_CONCURRENCY") or "1")
 worker_class = "gevent"
 
@@ -45,15 +45,34 @@ forwarded_allow_ips = "127.0.0.1"
 loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 
+def on_starting(server):
+    """Refuse in the master, before the port is bound: a worker that refuses would only be started again, for ever."""
+    import sys
+
+    import config
+
+    loaded = config.load(WEB_CONCURRENCY=server.num_workers)
+    # Else every worker would inherit it, also after a reload (SIGHUP) that should have brought a new one.
+    del sys.modules["config"]
+    if loaded.is_sqlite and server.num_workers > 1:
+        server.log.warning("SQLite has one writer: %s workers will wait for each other", server.num_workers)
+
+
+def post_fork(server, worker):
+    """Tell the application how many workers there are, before it is loaded: `-w` and SIGTTIN come after this file."""
+    os.environ["WEB_CONCURRENCY"] = str(server.num_workers)
+
+
+def nworkers_changed(server, new_value, old_value):
+    """Replace the one worker that took polling when it gets company (SIGTTIN): polling is lost among several."""
+    import signal
+
+    if old_value == 1 and new_value > 1:
+        server.kill_workers(signal.SIGTERM)
+
+
 def post_worker_init(worker):
     """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
     from bittrade import sockets
 
     sockets.dismiss_all_with(worker)
-
-
-def on_starting(server):
-    """Refuse in the master, before the port is bound: a worker that refuses would only be started again, for ever."""
-    import config
-
-    config.load()

@@ -1,4 +1,4 @@
-"""One function per outgoing event. A lost broadcast is a log line: the snapshot at `authenticate` repairs it.
+"""One function per outgoing event. A lost broadcast is counted, and a log line: `sockets/upkeep.py` repairs it.
 
 Events go through the Redis message queue, so that every web process delivers to its own sockets. A gevent process
 hands them to one greenlet, in order: publishing never holds up a request. Elsewhere (jobs, commands, tests) they go
@@ -15,6 +15,7 @@ from typing import Any
 from flask import Flask, current_app
 
 from bittrade import wire
+from bittrade.counters import counts
 from bittrade.errors import BitTradeError
 from bittrade.extensions import is_gevent, socketio
 
@@ -28,7 +29,7 @@ def user_room(user_id: int) -> str:
 
 
 def price_changed(payload: dict[str, Any]) -> None:
-    """`btc_price_update` to everyone; `payload` is `services.market.find_price_event()`."""
+    """`btc_price_update` to everyone; `payload` is made by `services.market.price`."""
     _send("btc_price_update", lambda: payload)
 
 
@@ -68,13 +69,14 @@ class _Event:
         try:
             with self.app.app_context():
                 payload = self.make_payload()
-                json.dumps(
-                    payload, allow_nan=False
-                )  # the library would drop what it can't encode without a word
+                # The library would drop what it can't encode without a word.
+                json.dumps(payload, allow_nan=False)
                 socketio.emit(self.name, payload, to=self.to)
         except BitTradeError as error:
+            counts["events failed"] += 1
             log.warning("could not broadcast %s: %s", self.name, error.message)
         except Exception:
+            counts["events failed"] += 1
             log.exception("could not broadcast %s", self.name)
 
 
@@ -92,6 +94,7 @@ class _Outbox:
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
+            counts["events failed"] += 1
             log.error("dropped %s: %d events are waiting to be published", event.name, _MAX_WAITING)
 
     def _publish_forever(self) -> None:

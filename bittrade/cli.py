@@ -14,7 +14,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.errors import BitTradeError
-from bittrade.services import audit, auth, corrections, doctor, funds, halt, ledger, market, settings
+from bittrade.services import (
+    audit,
+    auth,
+    corrections,
+    doctor,
+    funds,
+    halt,
+    ledger,
+    market,
+    settings,
+    traffic,
+)
 from bittrade.services.audit import Origin
 from bittrade.services.funds import Funds
 
@@ -42,6 +53,7 @@ def init_cli(app: Flask) -> None:
     for group in GROUPS:
         app.cli.add_command(group)
     app.cli.add_command(examine)
+    app.cli.add_command(show_sockets)
 
 
 def operation(command: Callable[..., None]) -> Callable[..., None]:
@@ -230,3 +242,15 @@ def examine() -> None:
     if findings:
         raise click.ClickException(f"{len(findings)} to mend")
     click.echo("nothing to mend")
+
+
+@click.command("sockets")
+@with_appcontext
+def show_sockets() -> None:
+    """Show each web process' sockets, and what it counted since it began. At most 15 s old."""
+    reports = traffic.list_reports()
+    for figures in reports:
+        head = f"{figures.pop('process')} at {figures.pop('at')}"
+        click.echo("\t".join([head, *(f"{name}: {count}" for name, count in figures.items())]))
+    if not reports:
+        click.echo("no web process with sockets has said anything in the last minute")

@@ -338,6 +338,7 @@ def screen(base: str, price: object, facts: list[str]) -> str:
         f"  rates         {base}/api/market-rates",
         f"  health        {base}/api/health",
         f"  API           {base}/api/openapi.json",
+        f"  events        {base}/api/docs/events",
         *(f"  {fact}" for fact in facts),
         f"  demo user     {DEMO_EMAIL}  password  {DEMO_PASSWORD}",
         "",

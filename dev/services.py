@@ -7,6 +7,7 @@ the names that config.py documents.
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -145,16 +146,65 @@ def find_redis_server() -> Path:
 @contextmanager
 def embedded_redis(binary: Path | None = None) -> Iterator[EmbeddedRedis]:
     """A Redis on a free port of loopback that keeps nothing; on leaving, it and its folder are gone."""
-    binary = binary or find_redis_server()
+    with private_redis(binary) as server:
+        yield EmbeddedRedis(server.url, server.version)
+
+
+@contextmanager
+def private_redis(binary: Path | None = None) -> Iterator["PrivateRedis"]:
+    """The same, to be killed, stopped and started again."""
     folder = Path(tempfile.mkdtemp(prefix="bittrade-redis-"))
-    server: subprocess.Popen[bytes] | None = None
+    server = PrivateRedis(binary or find_redis_server(), folder)
     try:
-        server, url, version = _start_redis(binary, folder)
-        yield EmbeddedRedis(url, version)
+        server.start()
+        yield server
     finally:
-        if server is not None:
-            _stop(server)
+        server.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class PrivateRedis:
+    """One Redis at a time, on a port that stays the same."""
+
+    url = version = ""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self._binary, self._folder = binary, folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises RedisServerFailed."""
+        if not self.url:
+            self._process, self.url, self.version = _start_redis(self._binary, self._folder)
+            return
+        self._process = _spawn_redis(self._binary, self._folder, int(urlsplit(self.url).port or 0))
+        if not _wait_for_redis(self._process, self.url):
+            raise RedisServerFailed(f"somebody else took {place(self.url)}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def hang(self) -> None:
+        """SIGSTOP: its connections stay, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, socket_timeout=2)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self.resume()  # a stopped process would not hear that it shall end
+            _stop(self._process)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 def _start_redis(binary: Path, folder: Path) -> tuple[subprocess.Popen[bytes], str, str]:

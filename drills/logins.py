@@ -2,12 +2,10 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable
-from http.client import HTTPConnection
 
-from dev.services import LOOPBACK
 from drills import figures
+from drills.client import ask
 from drills.figures import Figures, Target
 from drills.load import beside
 from drills.scenarios import Run
@@ -15,7 +13,6 @@ from drills.scenarios import Run
 LOGINS_PER_SECOND, TRADES_PER_SECOND = 3, 50
 LOGIN_THREADS = 6
 PROBE_EVERY_S = 0.02
-LIMIT_S = 20.0
 
 
 def log_in_beside_trading(run: Run) -> Figures:
@@ -51,7 +48,7 @@ def _logins(port: int, number: int, done: list[tuple[int, float]]) -> Callable[[
         while not is_over.wait(LOGIN_THREADS / LOGINS_PER_SECOND):
             count += 1
             body = {"email": f"nobody-{number}-{count}@example.com", "password": "not a password of anyone"}
-            done.append(_ask(port, "POST", "/api/auth/login", json.dumps(body)))
+            done.append(ask(port, "POST", "/api/auth/login", body=json.dumps(body)))
 
     return work
 
@@ -59,20 +56,6 @@ def _logins(port: int, number: int, done: list[tuple[int, float]]) -> Callable[[
 def _probe(port: int, done: list[tuple[int, float]]) -> Callable[[threading.Event], None]:
     def work(is_over: threading.Event) -> None:
         while not is_over.wait(PROBE_EVERY_S):
-            done.append(_ask(port, "GET", "/api/nothing"))
+            done.append(ask(port, "GET", "/api/nothing"))
 
     return work
-
-
-def _ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, float]:
-    """The status, and the milliseconds it took; 0 where nobody answered."""
-    began = time.monotonic()
-    connection = HTTPConnection(LOOPBACK, port, timeout=LIMIT_S)
-    try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        status = connection.getresponse().status
-    except OSError:
-        status = 0
-    finally:
-        connection.close()
-    return status, (time.monotonic() - began) * 1000

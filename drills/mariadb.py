@@ -103,6 +103,14 @@ class PrivateMariaDB:
         except OSError:
             return False
 
+    def count_connections(self) -> int:
+        """How many clients it has."""
+        login = {"host": LOOPBACK, "port": self._port, "user": USER, "password": self._password}
+        with pymysql.connect(**login) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW STATUS LIKE 'Threads_connected'")
+            row = cursor.fetchone()
+        return int(row[1]) if row else 0
+
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
         self._process().kill()

@@ -119,7 +119,7 @@ def f4(world: World, size: Size, report: Report) -> None:
         _redis_row(world, report, f"F4 kill -9, away {away_s:g} s", killed)
 
     def stopped() -> None:
-        world.redis.stop()
+        world.redis.hang()
         time.sleep(size.stop_s)
         world.redis.resume()
 

@@ -5,7 +5,6 @@ Programs that die are started again at once, for ever, as a service manager does
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -20,10 +19,9 @@ from typing import Any
 
 import jwt
 import psutil
-import redis
 import sqlalchemy as sa
 
-from dev.services import LOOPBACK, find_redis_server, free_port
+from dev.services import LOOPBACK, PrivateRedis, free_port, private_redis
 from dev.simulator import Simulator, running_simulator
 from drills.mariadb import PrivateMariaDB, ServiceFailed
 from drills.surroundings import wait_for
@@ -37,48 +35,6 @@ FOREIGN_SETTINGS = (
 )  # fmt: skip
 TRADE_EVERY_S = 0.25
 SCHEDULED = "rq:scheduler:scheduled_jobs"
-
-
-class OwnRedis:
-    """A Redis that keeps nothing, on one port, to be killed, stopped and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://{LOOPBACK}:{self._port}/0"
-
-    def start(self) -> None:
-        options = ["--port", str(self._port), "--bind", LOOPBACK, "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen(
-            [str(find_redis_server()), *options], stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        wait_for(self._answers, timeout_s=10, what="Redis")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
-
-    def stop(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, socket_timeout=2)
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def _answers(self) -> bool:
-        try:
-            with self.client() as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
 
 
 class KeptAlive:
@@ -142,7 +98,7 @@ class World:
     """Everything a drill may use and break, and what was seen meanwhile."""
 
     database: PrivateMariaDB
-    redis: OwnRedis
+    redis: PrivateRedis
     simulator: Simulator
     environment: dict[str, str]
     folder: Path
@@ -210,9 +166,7 @@ def market_world(folder: Path, *, interval_s: int, max_age_s: int) -> Iterator[W
         database = PrivateMariaDB(folder / "mariadb")
         stack.callback(database.close)
         database.install()
-        own_redis = OwnRedis(folder)
-        own_redis.start()
-        stack.callback(own_redis.kill)
+        own_redis = stack.enter_context(private_redis())
         simulator = stack.enter_context(running_simulator())
         environment = _environment(database.url, own_redis.url) | {
             "PRICE_INTERVAL_S": str(interval_s),

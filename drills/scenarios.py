@@ -3,20 +3,23 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from drills import figures
 from drills.client import Client, Outcome, send_and_vanish
+from drills.crowd import Crowd, crowd
 from drills.figures import Figures, Target
 from drills.history import BALANCE, PAGE, TRADE, History, Line
 from drills.load import Load, beside, trade_line
 from drills.plan import Order, buy_for, good_order, make_plan, new_key
-from drills.surroundings import Money, Person, World
+from drills.surroundings import SOCKETS_PER_PROCESS, WORKERS, Money, Person, World
 
 LOAD_USERS, RACERS, READERS_EACH = 50, 10, 5
+OUR_SOCKETS = 50  # beside the faults
 AMPLE = Money(inr=50_000_000, satoshis=50_00000000)
 ORDER_INR, AFFORDABLE = 1_000, 20
 TRADE_EVERY_S, READ_EVERY_S = 0.15, 0.2
@@ -51,6 +54,16 @@ class Size:
     cuts: int
     spenders: int
     same_key: int
+    sockets: int  # L3's
+    steady_s: float
+    user_events_per_second: float
+    churn_sockets: int  # L6's
+    churn_s: float
+    restart_per_second: float
+    redis_away_s: tuple[float, ...]
+    redis_hang_s: float
+    hostile_s: float
+    idle: int
 
 
 LONG = Size(
@@ -68,6 +81,16 @@ LONG = Size(
     cuts=200,
     spenders=50,
     same_key=500,
+    sockets=1000,
+    steady_s=600,
+    user_events_per_second=20,
+    churn_sockets=500,
+    churn_s=600,
+    restart_per_second=50,
+    redis_away_s=(2, 30, 120),
+    redis_hang_s=30,
+    hostile_s=60,
+    idle=2 * WORKERS * SOCKETS_PER_PROCESS,
 )
 SHORT = replace(
     LONG,
@@ -82,6 +105,14 @@ SHORT = replace(
     database_stop_s=2,
     settle_s=2,
     cuts=20,
+    sockets=150,
+    steady_s=8,
+    churn_sockets=100,
+    churn_s=8,
+    restart_per_second=20,
+    redis_away_s=(2,),
+    redis_hang_s=3,
+    hostile_s=10,
 )
 
 
@@ -103,6 +134,14 @@ class Run:
         plan = make_plan(rng, users=LOAD_USERS, trades_per_second=per_second, seconds=seconds)
         people, port = self.world.people["load"], self.world.web.port
         return Load(plan, drill=drill, port=port, people=people, history=self.history, rng=rng).start()
+
+    @contextmanager
+    def crowd(self, sockets: int = OUR_SOCKETS) -> Iterator[Crowd]:
+        """While in here, so many sockets are open: a third of them are somebody's, and the load's users share those."""
+        people = self.world.people["load"]
+        whose = [people[number // 3 % len(people)] if number % 3 == 0 else None for number in range(sockets)]
+        with crowd(self.world.web.port, whose, self.history.now) as held:
+            yield held
 
     def trade(self, client: Client, person: Person, order: Order, drill: str, attempt: int = 1) -> Line:
         """Send one order once, outside the schedule."""
@@ -216,35 +255,7 @@ def _read_line(
     )
 
 
-# --- F1 and F3: what is killed comes back --------------------------------------------------------------------------
-
-
-def kill_workers(run: Run) -> Figures:
-    """F1: kill -9 of a random web worker every 2 s under load."""
-    rng, size = run.rng("F1 kills"), run.size
-    sent = run.load("F1", per_second=size.fault_per_second, seconds=size.worker_kill_s + 2)
-    since_s, kills = run.history.now(), 0
-    while run.history.now() - since_s < size.worker_kill_s:
-        time.sleep(size.worker_kill_every_s / 2)
-        if workers := run.world.web.list_workers():
-            run.world.web.kill(rng.choice(workers))
-            kills += 1
-        time.sleep(size.worker_kill_every_s / 2)
-    until_s = run.history.now()
-    sent.finish()
-    run.world.web.wait_until_ready()
-    lines = run.history.of("F1")
-    facts = {
-        "kills": kills,
-        **figures.summarize(lines),
-        "slowest order s": round(figures.slowest_order_s(lines), 2),
-    }
-    silence_s = figures.longest_silence_s(lines, since_s=since_s, until_s=until_s)
-    targets = [
-        Target("longest time without an answer", silence_s, 2, " s", is_soft=True),
-        Target("longest request", figures.longest_request_s(lines), ANSWER_LIMIT_S, " s", is_soft=True),
-    ]
-    return Figures("F1", facts, targets, kills)
+# --- F3: what is killed comes back ------------------------------------------------------------------------------
 
 
 def kill_database(run: Run) -> Figures:
@@ -370,7 +381,6 @@ def _all_at_once(run: Run, person: Person, orders: list[Order], *, threads: int)
 # In the order in which they are run. R1 belongs to L1.
 DRILLS: dict[str, tuple[Callable[[Run], Figures], ...]] = {
     "L1": (load, race),
-    "F1": (kill_workers,),
     "F3": (kill_database,),
     "F10": (cut_clients,),
     "F11": (collide,),

@@ -16,7 +16,7 @@ from pathlib import Path
 import jwt
 import psutil
 
-from dev.services import LOOPBACK, embedded_redis, free_port
+from dev.services import LOOPBACK, PrivateRedis, free_port, private_redis
 from drills.mariadb import PrivateMariaDB, ServiceFailed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # somebody has changed in the meantime.
 SOURCES = ("bittrade", "migrations", "config.py", "gunicorn.conf.py", "wsgi.py", "dev", "drills")
 WORKERS = 2
+SOCKETS_PER_PROCESS = 800
 JWT_SECRET = "drills-" + "0123456789abcdef" * 2  # servers that live for minutes, on loopback
 # What a developer's own settings could change in the servers under test.
 FOREIGN_SETTINGS = (
@@ -73,6 +74,24 @@ class WebServer:
             return []
         return sorted(child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE)
 
+    def reload(self) -> None:
+        """HUP: new workers take the place of the old ones."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def measure(self) -> tuple[float, int]:
+        """The workers' memory together, in megabytes, and their open descriptors."""
+        workers = [psutil.Process(pid) for pid in self.list_workers()]
+        memory = sum(worker.memory_info().rss for worker in workers)
+        return memory / 1_000_000, sum(worker.num_fds() for worker in workers)
+
+    def count_connections(self) -> int:
+        """Clients' connections that the workers hold."""
+        return sum(
+            connection.laddr.port == self.port and connection.status == psutil.CONN_ESTABLISHED
+            for pid in self.list_workers()
+            for connection in psutil.Process(pid).net_connections("tcp")
+        )
+
     def kill(self, pid: int) -> None:
         """kill -9 of one worker."""
         try:
@@ -93,6 +112,7 @@ class World:
     """Everything a drill may use and break."""
 
     database: PrivateMariaDB
+    redis: PrivateRedis
     web: WebServer
     people: dict[str, list[Person]]
 
@@ -127,14 +147,14 @@ def world(folder: Path, *, seed: int, groups: Mapping[str, list[Money]]) -> Iter
         database = PrivateMariaDB(folder / "mariadb")
         stack.callback(database.close)
         database.install()
-        redis = stack.enter_context(embedded_redis())
+        redis = stack.enter_context(private_redis())
         environment = make_environment(code=folder / "code", database_url=database.url, redis_url=redis.url)
         _migrate(folder, environment)
         # The web server starts while the users are made: both take seconds.
         web = stack.enter_context(_web_server(folder, environment))
         people = stack.enter_context(_people_and_prices(folder, environment, seed, groups))
         web.wait_until_ready()
-        yield World(database, web, people)
+        yield World(database, redis, web, people)
 
 
 def _copy_sources(code: Path) -> None:
@@ -163,6 +183,8 @@ def make_environment(*, code: Path, database_url: str, redis_url: str) -> dict[s
         "JWT_SECRET": JWT_SECRET,
         "BCRYPT_COST": "4",
         # All clients have one address, and a few users make most of the trades.
+        "SOCKETS_PER_PROCESS": str(SOCKETS_PER_PROCESS),
+        "SOCKETS_PER_ADDRESS": str(SOCKETS_PER_PROCESS),
         **dict.fromkeys(("RATELIMIT_READ", "RATELIMIT_TRADE"), "1000000 per minute"),
         # A closed port: nothing here may ask the real ones.
         "COINGECKO_API_URL": f"http://{LOOPBACK}:9/api/v3",

@@ -4,9 +4,7 @@ Databases are migrated once a run and emptied before each test that uses them; s
 a service gets an app of its own (`new_app`) on services of its own, never the shared ones.
 """
 
-import os
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +33,9 @@ from bittrade.extensions import db, socketio
 from bittrade.models import BitcoinData, Setting, Transaction
 from bittrade.services import auth, funds, health, market
 from bittrade.services.funds import Funds
-from dev.services import embedded_redis, free_port
+from bittrade.sockets.upkeep import Upkeep
+from dev import services
+from dev.services import PrivateRedis, free_port
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -174,6 +174,12 @@ def new_app(
             return made
 
         yield make
+
+
+@pytest.fixture(autouse=True)
+def _nobody_looks_after_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server does so each second, for ever; the tests that are about it do it when they want to."""
+    monkeypatch.setattr(Upkeep, "start", lambda self: None)
 
 
 @pytest.fixture
@@ -348,42 +354,11 @@ def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 10) -> None:
         time.sleep(0.01)
 
 
-@dataclass(frozen=True)
-class PrivateRedis:
-    """A Redis that a test may hang and kill."""
-
-    url: str
-    pid: int
-
-    def hang(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-
 @pytest.fixture
 def private_redis() -> Iterator[PrivateRedis]:
-    with private_redis_server() as server:
+    """A Redis that a test may hang, kill and start again."""
+    with services.private_redis() as server:
         yield server
-
-
-@contextmanager
-def private_redis_server() -> Iterator[PrivateRedis]:
-    with embedded_redis() as embedded:
-        with redis.Redis.from_url(embedded.url) as client:
-            pid = int(client.info("server")["process_id"])
-        server = PrivateRedis(embedded.url, pid)
-        try:
-            yield server
-        finally:
-            try:
-                server.resume()  # a stopped process would not hear that it shall end
-            except ProcessLookupError:
-                pass
 
 
 @pytest.fixture

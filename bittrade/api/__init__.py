@@ -4,6 +4,7 @@ from flask import Flask
 
 from bittrade.api import (
     account,
+    asyncapi,
     auth,
     errors,
     events,
@@ -20,12 +21,12 @@ from bittrade.api.openapi import register_openapi
 
 
 def init_api(app: Flask) -> None:
-    """Bind the blueprints, the error answers and the OpenAPI document."""
+    """Bind the blueprints, the error answers and the API's descriptions."""
     app.url_map.merge_slashes = False  # or `/api//trade` is an HTML page that says where to go
     requests.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
-    for module in (auth, account, keys, market, trade, user_data, events, health):
+    for module in (auth, account, keys, market, trade, user_data, events, health, asyncapi):
         app.register_blueprint(module.blueprint)
     register_openapi(app)
     init_front(app)

@@ -1,6 +1,6 @@
 """A user's own view: balance and history. Cached answers are served only at the `seq` that the database holds now."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from bittrade import broadcast, cache, unit_of_work, wire
 from bittrade.domain.receipt import Receipt
 from bittrade.errors import NoReceipt, TransactionNotFound
-from bittrade.models import Transaction
+from bittrade.models import Balance, Transaction
 from bittrade.services import ledger
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
@@ -30,6 +30,7 @@ CSV_COLUMNS = (
     "created_at",
     "executed_at",
 )
+SEQS_AT_ONCE = 500
 LATEST = 15  # transactions in a socket's update
 # One more than the default page, so that a cached page also knows whether there is a next one.
 _CACHED_ROWS = DEFAULT_LIMIT + 1
@@ -158,6 +159,19 @@ def snapshot(user_id: int) -> Snapshot:
         rows = _read_rows(session, user_id, limit=LATEST + 1)
     known = [row for row in rows if row["seq"] <= balance["seq"]]  # a trade may have come between the two
     return Snapshot(balance, [{**row, "cached": False} for row in known[:LATEST]])
+
+
+def find_seqs(user_ids: Collection[int]) -> dict[int, int]:
+    """How far each of these users' books have come. Any number of users, asked for in bounded queries."""
+    wanted, found = sorted(user_ids), dict[int, int]()
+    if not wanted:
+        return found
+    with unit_of_work.reading() as session:
+        for start in range(0, len(wanted), SEQS_AT_ONCE):
+            some = wanted[start : start + SEQS_AT_ONCE]
+            query = sa.select(Balance.user_id, Balance.seq).where(Balance.user_id.in_(some))
+            found |= dict(session.execute(query).all())
+    return found
 
 
 def publish(user_id: int, balance: dict[str, int]) -> None:

@@ -1,9 +1,8 @@
-"""From an event to its sockets: in this process, and through Redis in all of them. It knows nothing of BitTrade."""
+"""From an event to its sockets: in this process, and through Redis in all of them. It knows nothing of BitTrade's events."""
 
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,37 +13,58 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from socketio.packet import EVENT
 
+from bittrade.counters import counts
 from bittrade.extensions import FAST_LIMITS
 
 log = logging.getLogger(__name__)
 
 # What Flask-SocketIO listens on; python-socketio's own default differs, and a writer that used it would be unheard.
 SOCKET_CHANNEL = "flask-socketio"
-# What a process says that could not publish for a while; the library ignores it.
-MISSED = b'"missed"'
 # How long nothing is published after a failure, and how long a silent connection is believed to be alive.
 WRITER_PAUSE_S = 0.5
 SILENCE_S = 5.0
 
 
 class LocalDelivery(socketio.Manager):
-    """Delivers to this process' own sockets; a room never gets an event that is older than what it already got.
+    """Delivers to this process' own sockets, and remembers what they have heard.
 
     Two processes may publish one user's trades in the other order than they committed them. Such events carry the
-    user's `seq`: what came later says more than what it overtook.
+    user's `seq`, and what came later says more than what it overtook: a room never gets an event that is older than what
+    any of its sockets already got.
     """
-
-    has_missed = False  # events of other processes may have been lost; who repairs it sets it back
 
     def __init__(self) -> None:
         super().__init__()
-        self._newest: dict[str, dict[str, int]] = {}  # room → event → seq
-        self._broadcasts: Counter[str] = Counter()
+        self._newest: dict[
+            str, dict[str, int]
+        ] = {}  # room → event → the highest seq that any socket in it has got
+        self._heard: dict[str, dict[str, int]] = {}  # the same, of what all of them have got
+        self._news: dict[str, dict[str, Any]] = {}  # event → what everyone has heard last
         self._deliveries = [0] * 1024  # by the room's hash: nearly as good as one a room, and never more
 
-    def broadcasts(self, event: str) -> int:
-        """How often this event went to everyone."""
-        return self._broadcasts[event]
+    def is_anybody_here(self, namespace: str) -> bool:
+        return bool(self.rooms.get(namespace, {}).get(None))
+
+    def forget_news(self) -> None:
+        """Whoever comes next has heard nothing."""
+        self._news.clear()
+
+    def news(self, event: str) -> dict[str, Any] | None:
+        """What everyone in this process has heard last under this name."""
+        return self._news.get(event)
+
+    def note_news(self, event: str, payload: dict[str, Any]) -> None:
+        """A newcomer was told this: where nothing else was told to everyone, it is what all have heard."""
+        self._news.setdefault(event, payload)
+
+    def heard(self, room: str, event: str) -> int:
+        """The `seq` up to which all sockets of this room have heard this event."""
+        return self._heard.get(room, {}).get(event, 0)
+
+    def note_one_told(self, room: str, event: str, seq: int) -> None:
+        """One socket has just joined the room and knows everything up to `seq`."""
+        self._note_newest(room, event, seq)
+        self._heard.setdefault(room, {}).setdefault(event, seq)
 
     def deliveries(self, room: str) -> int:
         """A number that grows whenever something went to this room, and now and then with another's."""
@@ -65,7 +85,8 @@ class LocalDelivery(socketio.Manager):
         if self._is_overtaken(event, data, namespace, room):
             return
         if room is None:
-            self._broadcasts[event] += 1
+            if isinstance(data, dict):
+                self._news[event] = data
         elif not self.is_sid_room(namespace, room):
             self._deliveries[hash(room) % len(self._deliveries)] += 1
         if callback or skip_sid or namespace not in self.rooms:
@@ -89,10 +110,13 @@ class LocalDelivery(socketio.Manager):
         seq = data.get("seq") if isinstance(data, dict) else None
         if seq is None or room not in self.rooms.get(namespace, {}) or self.is_sid_room(namespace, room):
             return False
-        return not self.note_sent(str(room), event, seq)
+        if not self._note_newest(str(room), event, seq):
+            return True
+        self._heard.setdefault(str(room), {})[event] = seq
+        return False
 
-    def note_sent(self, room: str, event: str, seq: int) -> bool:
-        """Remember that the room has got this; False when it already got something newer."""
+    def _note_newest(self, room: str, event: str, seq: int) -> bool:
+        """False when somebody in the room has already got something newer."""
         newest = self._newest.setdefault(room, {})
         if seq < newest.get(event, 0):
             return False
@@ -101,8 +125,9 @@ class LocalDelivery(socketio.Manager):
 
     def basic_leave_room(self, sid: str, namespace: str, room: str | None) -> None:
         super().basic_leave_room(sid, namespace, room)
-        if room in self._newest and room not in self.rooms.get(namespace, {}):
-            del self._newest[room]
+        if room is not None and room not in self.rooms.get(namespace, {}):
+            self._newest.pop(room, None)
+            self._heard.pop(room, None)
 
 
 class PatientRedisManager(socketio.RedisManager, LocalDelivery):
@@ -116,36 +141,20 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
         super().__init__(url, channel=SOCKET_CHANNEL, redis_options=FAST_LIMITS)  # type: ignore[call-arg]
         self._writer: redis.Redis | None = None
         self._silent_until = 0.0
-        self._unsent = 0
-        self._is_owning_up = False
 
     def _publish(self, data: Any) -> None:
         """Tell the other processes; our own sockets have been told already."""
         if time.monotonic() < self._silent_until:
-            self._unsent += 1
+            counts["events unpublished"] += 1
             return
         try:
             self._publish_now(self.json.dumps(data))
+            counts["events published"] += 1
         except redis.RedisError as error:
+            counts["events unpublished"] += 1
             log.warning("could not publish a socket event: %s", error)
-            self._unsent += 1
-            if not self._is_owning_up and hasattr(self, "thread"):  # a server; a job or command ends soon
-                self._is_owning_up = True
-                self.server.start_background_task(self._own_up)
 
-    def _own_up(self) -> None:
-        """Tell the other processes, as soon as they can hear it, that they have missed something."""
-        while self._is_owning_up:
-            self.server.sleep(WRITER_PAUSE_S)
-            try:
-                self._publish_now(MISSED)
-                self._is_owning_up = False
-            except redis.RedisError:
-                continue
-        log.warning("Redis is back; %d socket events were not published", self._unsent)
-        self._unsent = 0
-
-    def _publish_now(self, message: str | bytes) -> None:
+    def _publish_now(self, message: str) -> None:
         if self._writer is None:
             # Once more where a pooled connection has died, but not where Redis hangs.
             retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
@@ -157,26 +166,20 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
             raise
 
     def _listener(self) -> redis.Redis:
-        # It must not reconnect by itself: nobody would know that something may have been missed.
+        # It must not reconnect by itself: each time it is lost and found belongs in the log.
         return redis.Redis.from_url(self.redis_url, retry=Retry(NoBackoff(), 0), **FAST_LIMITS)
 
     def _redis_listen_with_retries(self) -> Iterator[dict[str, Any]]:
         was_lost = False
         while True:
             try:
-                with redis.Redis.from_url(
-                    self.redis_url, retry=Retry(NoBackoff(), 0), **FAST_LIMITS
-                ) as client:
+                with self._listener() as client:
                     pubsub = client.pubsub(ignore_subscribe_messages=True)
                     pubsub.subscribe(self.channel)
                     if was_lost:
                         log.warning("listening to socket events again")
-                        was_lost, self.has_missed = False, True
-                    for message in _messages(pubsub):
-                        if message["data"] == MISSED:
-                            self.has_missed = True
-                        else:
-                            yield message
+                        was_lost = False
+                    yield from _messages(pubsub)
             except (redis.RedisError, OSError) as error:
                 if not was_lost:
                     log.warning("cannot listen to socket events: %s; trying again each second", error)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import gevent
 from wsproto.frame_protocol import CloseReason
 
+from bittrade.counters import counts
 from bittrade.sockets.transport import Door
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Gate:
     def _handle(self, environ: dict[str, Any], start_response: Any) -> Any:
         refusal = self._refuse_newcomer(environ)
         if refusal is not None:
+            counts["sockets refused"] += 1
             return self._answer(refusal, [], environ, start_response)
         refused: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -102,7 +104,7 @@ class Gate:
             return None
         if not self._is_open:
             return IS_STOPPING
-        if max(len(self._inside), Door.held) >= self._limits.per_process:
+        if self.count() >= self._limits.per_process:
             return IS_FULL
         if self._by_address[self._address(environ)] >= self._limits.per_address:
             return TOO_MANY
@@ -129,6 +131,10 @@ class Gate:
         own = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response(refusal.status, [*own, *kept])
         return [body]
+
+    def count(self) -> int:
+        """Sockets that are open, or about to be, by either transport."""
+        return max(len(self._inside), Door.held)
 
     def _address(self, environ: dict[str, Any]) -> str:
         return self._neighbourhood(environ.get("REMOTE_ADDR", ""))
@@ -166,6 +172,7 @@ class Gate:
             if self._server.manager.sid_from_eio_sid(session_id, NAMESPACE) is not None:
                 self._silent_since.pop(session_id, None)
             elif now - self._silent_since.setdefault(session_id, now) >= CONNECT_S:
+                counts["sockets silent"] += 1
                 self._close(session_id, CloseReason.POLICY_VIOLATION, "no CONNECT within 5 s")
 
     # --- leaving ------------------------------------------------------------------------------------------------------

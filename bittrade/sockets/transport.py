@@ -29,6 +29,8 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
+from bittrade.counters import counts
+
 log = logging.getLogger(__name__)
 
 # A client has next to nothing to say. Who sends more than this is cut.
@@ -126,6 +128,7 @@ class Allowance:
         self._left = min(self._at_once, self._left + (now - self._seen_at) * self._per_s) - count
         self._seen_at = now
         if self._left < 0:
+            counts["sockets cut, flood"] += 1
             raise ConnectionAbortedError("more than a client may send")
 
 
@@ -220,6 +223,7 @@ class Outbox:
         if not self._replace_older(packet):
             self._waiting.append(packet)
         if len(self._waiting) > MAX_WAITING or self._waiting_bytes() > MAX_WAITING_BYTES:
+            counts["sockets cut, slow"] += 1
             log.info("cut a socket that does not read: %d packets wait for it", len(self._waiting))
             self.cut()
         elif self._poll is not None:
@@ -312,6 +316,7 @@ class WebSocket:
                 if isinstance(event, Message):
                     size += max(1, len(event.data))  # a fragment of nothing costs memory too
                     if size > self._max_bytes:
+                        counts["sockets cut, too big"] += 1
                         self._close(CloseReason.MESSAGE_TOO_BIG, "Message is too big")
                         return
                     parts.append(event.data)

@@ -31,7 +31,13 @@ PROTECTED = {
     "/api/auth/password",
 }
 # What the contract's routes need not: additive routes that anyone may read.
-PUBLIC_BESIDES = {"/api/trading-rules", "/api/bitcoin/candles", "/api/market/status"}
+PUBLIC_BESIDES = {
+    "/api/trading-rules",
+    "/api/bitcoin/candles",
+    "/api/market/status",
+    "/api/asyncapi.json",
+    "/api/docs/events",
+}
 
 
 def access_of(app: Flask, rule: Rule) -> Any:

@@ -11,8 +11,9 @@ from flask import Flask
 from bittrade import cache
 from bittrade.domain.pricing import ChartPoint, ChartSeries, SentimentReading
 from bittrade.services import ledger, market
+from dev.services import PrivateRedis
 from tests.api.conftest import BUY
-from tests.fixtures import PASSWORD, Person, PrivateRedis, new_user, set_price
+from tests.fixtures import PASSWORD, Person, new_user, set_price
 
 GETS = {
     "/api/bitcoin/current": "btc_usd_price",
@@ -165,7 +166,8 @@ def test_with_the_database_away_every_route_is_503_in_json_with_retry_after(
 
 def test_what_needs_no_database_is_served_without_it(without_database: Flask) -> None:
     client = without_database.test_client()
-    assert client.get("/api/openapi.json").status_code == 200
+    for path in ("/api/openapi.json", "/api/asyncapi.json", "/api/docs/events"):
+        assert client.get(path).status_code == 200
     assert client.get("/api/nothing").status_code == 404
     assert client.get("/api/balance").status_code == 401
     assert client.get("/api/bitcoin/chart/2d").status_code == 400

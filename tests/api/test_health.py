@@ -9,7 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bittrade.services import health
-from tests.fixtures import PrivateRedis, set_price
+from dev.services import PrivateRedis
+from tests.fixtures import set_price
 
 
 @pytest.fixture(autouse=True)

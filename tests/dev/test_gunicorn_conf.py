@@ -3,8 +3,12 @@
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,15 +19,22 @@ from dev.services import free_port
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "gunicorn.conf.py"
 
-# Answers only what a test asks: is the process patched, and were the locks made after that?
-APPLICATION = """
+
+def answering(expression: str) -> str:
+    """An application that answers only what a test asks."""
+    return f"""
 import threading
 from gevent import monkey
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [f"{monkey.is_module_patched('ssl')} {type(threading.RLock()).__module__}".encode()]
+    return [({expression}).encode()]
 """
+
+
+# Is the process patched, and were the locks made after that?
+PATCHED = "f'{monkey.is_module_patched(\"ssl\")} {type(threading.RLock()).__module__}'"
+TRANSPORTS = "','.join(__import__('config').load().SOCKET_TRANSPORTS)"
 
 
 def gunicorn(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -43,9 +54,15 @@ def settings_of(text: str) -> dict[str, str]:
 
 @pytest.fixture
 def application(tmp_path, monkeypatch):
-    (tmp_path / "dummy.py").write_text(APPLICATION)
+    (tmp_path / "dummy.py").write_text(answering(PATCHED))
     monkeypatch.chdir(tmp_path)
     return "dummy:app"
+
+
+@pytest.fixture
+def transports_application(application, tmp_path):
+    (tmp_path / "dummy.py").write_text(answering(TRANSPORTS))
+    return application
 
 
 def test_patching_comes_before_everything_else():
@@ -111,21 +128,94 @@ def test_the_environment_sets_address_and_processes(application):
     assert (shown["bind"], shown["workers"]) == ("['0.0.0.0:8080']", "4")
 
 
-def test_a_worker_is_patched_and_no_library_came_too_early(application):
+@contextmanager
+def serving(*arguments: str, **environ: str) -> Iterator[tuple["subprocess.Popen[str]", str, Path]]:
+    """A started gunicorn, its address and the file with what it says; ended at the end."""
     port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-W", "always", "-m", "gunicorn", "-c", str(SETTINGS), application],
-        env=os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONPATH": str(SETTINGS.parent)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    log = Path("gunicorn.log").absolute()
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-W", "always", "-m", "gunicorn", "-c", str(SETTINGS), *arguments],
+            env=os.environ
+            | {
+                "HOST": "127.0.0.1",
+                "PORT": str(port),
+                "PYTHONPATH": str(ROOT),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            | environ,
+            stderr=output,
+            text=True,
+        )
     try:
-        lines = []
-        while not lines or "Booting worker" not in lines[-1]:
-            lines.append(server.stderr.readline())
-            assert lines[-1], f"gunicorn ended: {lines}"
-        assert requests.get(f"http://127.0.0.1:{port}/", timeout=10).text == "True threading"
+        wait_until(lambda: server.poll() is not None or "Booting worker" in log.read_text())
+        assert server.poll() is None, log.read_text()
+        yield server, f"http://127.0.0.1:{port}/", log
     finally:
         server.terminate()
-        _, rest = server.communicate(timeout=30)
-    assert "MonkeyPatchWarning" not in "".join(lines) + rest
+        server.wait(30)
+
+
+def ask(url: str) -> str:
+    """What it answers, over a connection of its own: it may be any worker."""
+    return requests.get(url, headers={"Connection": "close"}, timeout=10).text
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to be within 20 s"
+        time.sleep(0.05)
+
+
+def test_a_worker_is_patched_and_no_library_came_too_early(application):
+    with serving(application) as (_, url, log):
+        assert ask(url) == "True threading"
+    assert "MonkeyPatchWarning" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "transports"),
+    [
+        ([], {}, "polling,websocket"),
+        (["-w", "2"], {}, "websocket"),
+        ([], {"GUNICORN_CMD_ARGS": "-w 2"}, "websocket"),
+        ([], {"WEB_CONCURRENCY": "2"}, "websocket"),
+        (["-w", "1"], {"WEB_CONCURRENCY": "2"}, "polling,websocket"),
+        (["-w", "2"], {"SOCKET_TRANSPORTS": "polling,websocket"}, "polling,websocket"),
+    ],
+)
+def test_several_workers_take_websocket_alone_however_they_were_asked_for(
+    transports_application, arguments, environ, transports
+):
+    with serving(*arguments, transports_application, **environ) as (_, url, _):
+        assert {ask(url) for _ in range(5)} == {transports}
+
+
+def test_the_one_worker_that_took_polling_is_replaced_when_it_gets_company(transports_application):
+    with serving(transports_application) as (server, url, log):
+        assert ask(url) == "polling,websocket"
+        server.send_signal(signal.SIGTTIN)
+        wait_until(lambda: log.read_text().count("Booting worker") == 3)
+        assert {ask(url) for _ in range(20)} == {"websocket"}
+
+
+def test_a_reload_brings_new_code_also_of_what_the_master_looked_at(application, tmp_path):
+    fake = "VERSION = {}\n\ndef load(**_):\n    return type('Config', (), {{'is_sqlite': False}})\n"
+    (tmp_path / "config.py").write_text(fake.format(1))
+    (tmp_path / "dummy.py").write_text(answering("str(__import__('config').VERSION)"))
+    with serving(application) as (server, url, _):
+        assert ask(url) == "1"
+        (tmp_path / "config.py").write_text(fake.format(2))
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: ask(url) == "2")
+
+
+def test_sqlite_with_several_workers_is_warned_of_and_too_many_are_refused(application):
+    with serving("-w", "2", application) as (_, _, log):
+        assert "SQLite has one writer" in log.read_text()
+    with serving(application) as (_, _, log):
+        assert "SQLite" not in log.read_text()
+    refused = gunicorn("-w", "257", application, PYTHONPATH=str(ROOT))
+    assert refused.returncode == 1
+    assert "WEB_CONCURRENCY" in refused.stderr

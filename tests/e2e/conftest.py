@@ -10,7 +10,6 @@ import os
 import queue
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,8 @@ import pytest
 import redis
 import requests
 
-from dev.services import find_redis_server, free_port
+from dev import services
+from dev.services import PrivateRedis, free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -125,8 +125,8 @@ class System:
 
     def start_web(self, *, workers: int = 1) -> None:
         port = self.url.rpartition(":")[2]
-        gunicorn = ("-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app")
-        web = self.start("web", *gunicorn, PORT=port, WEB_CONCURRENCY=str(workers))
+        gunicorn = ("-m", "gunicorn", "-c", "gunicorn.conf.py", "-w", str(workers), "wsgi:app")
+        web = self.start("web", *gunicorn, PORT=port)
 
         def is_ready() -> bool:
             assert web.popen.poll() is None, web.output
@@ -271,50 +271,11 @@ def scratch_database(request: pytest.FixtureRequest, surroundings: Any) -> str:
     return url
 
 
-class PrivateRedis:
-    """A Redis of this module's own, on a port that stays the same, which a test may kill, hang and start again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-
-    def start(self) -> None:
-        options = {
-            "port": self._port,
-            "bind": "127.0.0.1",
-            "dir": self._folder,
-            "save": "",
-            "appendonly": "no",
-        }
-        arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        self._popen = subprocess.Popen([find_redis_server(), *arguments], stdout=subprocess.DEVNULL)
-        wait_until(self._answers, "Redis is up")
-
-    def _answers(self) -> bool:
-        try:
-            with redis.Redis.from_url(self.url, socket_timeout=1) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
-
-    def kill(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
-
-    def hang(self) -> None:
-        self._popen.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._popen.send_signal(signal.SIGCONT)
-
-
 @pytest.fixture(scope="module")
-def private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRedis]:
-    server = PrivateRedis(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+def private_redis() -> Iterator[PrivateRedis]:
+    """A Redis of this module's own, which a test may kill, hang and start again."""
+    with services.private_redis() as server:
+        yield server
 
 
 @pytest.hookimpl(hookwrapper=True)

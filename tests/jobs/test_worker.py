@@ -16,9 +16,10 @@ from redis import Redis
 import config
 from bittrade import create_app, extensions
 from bittrade.domain.pricing import TIMEFRAMES
+from dev.services import PrivateRedis
 from dev.simulator import Simulator, running_simulator
 
-from .conftest import PrivateRedis, wait_until
+from .conftest import wait_until
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

@@ -19,7 +19,8 @@ from bittrade.models import BitcoinData
 from bittrade.services import halt, market, settings
 from bittrade.services.market import price as market_price
 from bittrade.services.market import watch as market_watch
-from tests.fixtures import PrivateRedis, dollars, set_price, together, wait_until
+from dev.services import PrivateRedis
+from tests.fixtures import dollars, set_price, together, wait_until
 
 pytestmark = pytest.mark.usefixtures("inside")
 

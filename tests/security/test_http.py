@@ -76,7 +76,14 @@ def test_production_says_that_only_https_will_do(new_app: NewApp, client: FlaskC
 
 
 def test_every_answer_has_the_safe_headers(client: FlaskClient, user: Person) -> None:
-    for path in ("/api/health", "/api/balance", "/nothing", "/api/transactions.csv", "/api/openapi.json"):
+    for path in (
+        "/api/health",
+        "/api/balance",
+        "/nothing",
+        "/api/transactions.csv",
+        "/api/openapi.json",
+        "/api/docs/events",
+    ):
         headers = client.get(path, headers=user.headers).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"

@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 
 import config
 from bittrade.api import limits
-from tests.fixtures import PASSWORD, Person, PrivateRedis, new_user
+from dev.services import PrivateRedis
+from tests.fixtures import PASSWORD, Person, new_user
 from tests.security.conftest import BUY, bearer
 
 WRONG = "not the right words"

@@ -134,7 +134,7 @@ def test_a_price_from_the_simulator_says_so() -> None:
 def test_before_the_first_price_there_is_no_data() -> None:
     with pytest.raises(NoData, match="No Bitcoin data found"):
         market.get_current()
-    assert market.find_price_event() is None
+    assert set(market.read_news()) == {"market_status"}
     assert market.find_price_age_ms() is None
     assert market.list_history(10) == []
 

@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from bittrade import cache
 from bittrade.services import funds
 from bittrade.services.funds import Funds
-from tests.fixtures import Person, PrivateRedis, new_user, set_price, together
+from dev.services import PrivateRedis
+from tests.fixtures import Person, new_user, set_price, together
 
 BUY = {"action": "buy", "type": "market", "amount": "10", "currency": "inr"}
 

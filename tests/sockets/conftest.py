@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
-from bittrade import sockets
 from bittrade.extensions import socketio
+from bittrade.sockets import members
 from bittrade.sockets.delivery import LocalDelivery
+from bittrade.sockets.upkeep import Upkeep
+from tests.fixtures import Person
 from tests.sockets.documented import validator_of
 
 
@@ -24,7 +27,7 @@ class Client:
         return sid
 
     def got(self) -> list[tuple[str, Any]]:
-        """Events and payloads, each as docs/asyncapi.json describes it."""
+        """Events and payloads, each as /api/asyncapi.json describes it."""
         events = [(event["name"], event["args"][0]) for event in self._client.get_received()]
         for name, payload in events:
             validator_of(name).validate(payload)
@@ -50,6 +53,46 @@ class Client:
         self._client.disconnect()
 
 
+Connect = Callable[..., Client]
+MakeUser = Callable[..., Person]
+GREETING = ["user_balance_update", "user_transaction_update", "authentication_success"]
+UPDATES = GREETING[:2]
+REFUSAL = [
+    ("authentication_error", {"message": "Authentication failed", "error": "Invalid or expired token"})
+]
+
+
+def names(events: list[tuple[str, Any]]) -> list[str]:
+    return [name for name, _ in events]
+
+
+def trade(client: FlaskClient, person: Person, amount: str = "1000") -> None:
+    body = {"action": "buy", "type": "market", "amount": amount, "currency": "inr"}
+    answer = client.post("/api/trade", json=body, headers=person.headers)
+    assert answer.status_code == 201, answer.json
+
+
+def member(connect: Connect, token: str) -> Client:
+    socket = connect()
+    socket.got()
+    assert names(socket.authenticate(token)) == GREETING
+    return socket
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.fixture
+def upkeep(app: Flask, connect: Callable[..., Client]) -> Iterator[Upkeep]:
+    """What a server does each second: upkeep.sweep(), upkeep.reconcile(), upkeep.beat()."""
+    with app.app_context():
+        yield app.extensions["bittrade_upkeep"]
+
+
 @pytest.fixture
 def connect(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Client]]:
     """Open a socket: connect(), connect(auth={"token": ...})."""
@@ -57,7 +100,7 @@ def connect(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     delivery = LocalDelivery()
     delivery.set_server(server)
     monkeypatch.setattr(server, "manager", delivery)  # the test client refuses to work with a message queue
-    monkeypatch.setattr(sockets, "_start_sweeping", lambda app: None)  # the tests sweep when they want to
+    monkeypatch.setitem(app.extensions, "bittrade_upkeep", Upkeep(app))
     for name in (
         "_send_packet",
         "_send_eio_packet",
@@ -73,4 +116,4 @@ def connect(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     for client in made:
         if client.is_connected():
             client.leave()
-    assert not sockets._members
+    assert not members.list_all()

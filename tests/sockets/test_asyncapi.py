@@ -1,4 +1,4 @@
-"""docs/asyncapi.json says what the code does. Every event of every test here is held to it (conftest.py)."""
+"""/api/asyncapi.json says what the code does. Every event of every test here is held to it (conftest.py)."""
 
 from typing import Any
 
@@ -7,9 +7,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import ValidationError
 
-from bittrade import broadcast, sockets
-from tests.sockets.documented import DOCUMENT, names_of, validator_of
-from tests.sockets.test_events import Connect, MakeUser, trade
+from bittrade import broadcast
+from bittrade.sockets import clients
+from bittrade.sockets.upkeep import Upkeep
+from tests.sockets.conftest import Connect, MakeUser, names, trade
+from tests.sockets.documented import DOCUMENT, answers_to, names_of, validator_of
 
 
 def test_it_is_asyncapi_3_and_every_message_is_somebodys() -> None:
@@ -23,12 +25,12 @@ def test_it_is_asyncapi_3_and_every_message_is_somebodys() -> None:
 
 
 def test_what_it_receives_is_what_is_heard() -> None:
-    assert names_of("receive") == sockets.CLIENT_EVENTS
+    assert names_of("receive") == clients.EVENTS
 
 
 @pytest.mark.usefixtures("price")
 def test_what_it_sends_is_what_is_sent(
-    app: Flask, client: FlaskClient, connect: Connect, make_user: MakeUser
+    app: Flask, client: FlaskClient, connect: Connect, make_user: MakeUser, upkeep: Upkeep
 ) -> None:
     person = make_user(inr=10_000)
     socket = connect()
@@ -36,11 +38,30 @@ def test_what_it_sends_is_what_is_sent(
     trade(client, person)
     events += socket.got() + socket.send("resume", {"token": person.token, "last_seq": 0})
     with app.app_context():
-        sockets.beat()
+        upkeep.beat()
         status: dict[str, Any] = {"feed": "none", "trading": "no_price", "source": None, "as_of": None}
         broadcast.market_status({**status, "age_ms": None})
     events += socket.got()
     assert {name for name, _ in events} == names_of("send")
+
+
+@pytest.mark.usefixtures("price")
+def test_what_it_receives_is_answered_as_it_says(connect: Connect, make_user: MakeUser) -> None:
+    token = make_user(inr=10_000).token
+    for event in names_of("receive"):
+        socket = connect()
+        socket.got()
+        *answers, refusal = answers_to(event)
+        assert names(socket.send(event, {"token": token, "last_seq": 0})) == answers
+        assert names(socket.send(event, {"token": "nonsense", "last_seq": 0})) == [refusal]
+
+
+@pytest.mark.parametrize("event", sorted(DOCUMENT["components"]["messages"]))
+def test_every_event_has_examples_that_are_as_it_says(event: str) -> None:
+    examples = DOCUMENT["components"]["messages"][event]["examples"]
+    assert examples
+    for example in examples:
+        validator_of(event).validate(example["payload"])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import jwt
@@ -10,39 +10,24 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bittrade import broadcast, sockets, wire
+from bittrade import broadcast
 from bittrade.domain.ledger import BALANCE_ACCOUNTS
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import socketio
-from bittrade.services import auth, events, market, user_data
-from tests.fixtures import PASSWORD, Person
-from tests.sockets.conftest import Client
-
-Connect = Callable[..., Client]
-MakeUser = Callable[..., Person]
-GREETING = ["user_balance_update", "user_transaction_update", "authentication_success"]
-UPDATES = GREETING[:2]
-REFUSAL = [
-    ("authentication_error", {"message": "Authentication failed", "error": "Invalid or expired token"})
-]
-
-
-def names(events: list[tuple[str, Any]]) -> list[str]:
-    return [name for name, _ in events]
-
-
-def trade(client: FlaskClient, person: Person, amount: str = "1000") -> None:
-    body = {"action": "buy", "type": "market", "amount": amount, "currency": "inr"}
-    answer = client.post("/api/trade", json=body, headers=person.headers)
-    assert answer.status_code == 201, answer.json
-
-
-def member(connect: Connect, token: str) -> Client:
-    socket = connect()
-    socket.got()
-    assert names(socket.authenticate(token)) == GREETING
-    return socket
-
+from bittrade.services import events, market, user_data
+from bittrade.sockets import members
+from bittrade.sockets.upkeep import Upkeep
+from tests.sockets.conftest import (
+    GREETING,
+    REFUSAL,
+    UPDATES,
+    Connect,
+    MakeUser,
+    failing,
+    member,
+    names,
+    trade,
+)
 
 # --- Connecting ---------------------------------------------------------------------------------------------------
 
@@ -80,30 +65,32 @@ def test_a_handshake_without_a_token_is_an_ordinary_one(connect: Connect, creden
     assert connect(auth=credentials).names() == ["connection_established", "btc_price_update"]
 
 
+@pytest.mark.usefixtures("price")
 def test_a_database_that_is_away_keeps_nobody_from_connecting(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(market, "find_price_event", _raise(DatabaseUnavailable()))
-    socket = connect()
-    assert socket.names() == ["connection_established"]
-    assert socket.is_connected()
+    with monkeypatch.context() as away:
+        away.setattr(market, "read_news", failing(DatabaseUnavailable()))
+        socket = connect()
+        assert socket.names() == ["connection_established"]
+        assert socket.is_connected()
+    upkeep.reconcile()
+    upkeep.reconcile()
+    assert socket.names() == ["btc_price_update"]
 
 
 @pytest.mark.usefixtures("price")
-def test_a_change_while_a_socket_connects_is_its_second_event(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+def test_a_newcomer_hears_what_everybody_else_heard_last(
+    app: Flask, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would hear the new price first, and then the one that was read before."""
-    read = market.find_price_event
-
-    def overtaken() -> Any:
-        before = read()
-        broadcast.price_changed({**before, "btc_usd_price": 46_000})
-        return before
-
-    monkeypatch.setattr(market, "find_price_event", overtaken)
-    _, *prices = connect().got()
-    assert [price["btc_usd_price"] for _, price in prices] == [46_000]
+    """It asks nobody for it: after a restart a thousand come at once."""
+    ((_, price),) = connect().got()[1:]
+    monkeypatch.setattr(market, "read_news", failing(DatabaseUnavailable()))
+    (_, (_, again)) = connect().got()
+    assert again["age_ms"] >= price["age_ms"]
+    with app.app_context():
+        broadcast.price_changed({**price, "btc_usd_price": 46_000})
+    assert connect().got()[1][1]["btc_usd_price"] == 46_000
 
 
 # --- Authenticating -----------------------------------------------------------------------------------------------
@@ -168,7 +155,7 @@ def test_a_database_that_is_away_is_said_and_can_be_tried_again(
     socket = connect()
     socket.got()
     with monkeypatch.context() as away:
-        away.setattr(user_data, "snapshot", _raise(DatabaseUnavailable()))
+        away.setattr(user_data, "snapshot", failing(DatabaseUnavailable()))
         ((name, payload),) = socket.authenticate(person.token)
     assert (name, payload["error"]) == ("authentication_error", DatabaseUnavailable.message)
     assert names(socket.authenticate(person.token)) == GREETING
@@ -181,7 +168,7 @@ def test_a_bug_is_told_in_general_words_and_leaves_the_socket_alive(
     socket = connect()
     socket.got()
     with monkeypatch.context() as broken:
-        broken.setattr(user_data, "snapshot", _raise(ZeroDivisionError("secret")))
+        broken.setattr(user_data, "snapshot", failing(ZeroDivisionError("secret")))
         assert socket.authenticate(person.token) == [
             ("authentication_error", {"message": "Authentication failed", "error": "Something went wrong!"})
         ]
@@ -260,7 +247,7 @@ def test_no_other_event_of_a_client_does_anything(
     assert socket.send(event, {"token": make_user().token}) == []
     trade(client, person)
     assert socket.names() == UPDATES
-    assert sockets._members[socket.sid].identity.user_id == person.id
+    assert dict(members.list_all())[socket.sid].identity.user_id == person.id
 
 
 @pytest.mark.usefixtures("price")
@@ -299,7 +286,7 @@ def test_who_leaves_while_authenticating_belongs_to_nobody(
 
     monkeypatch.setattr(user_data, "snapshot", leave_first)
     socket.emit("authenticate", person.token)
-    assert not sockets._members
+    assert not members.list_all()
 
 
 @pytest.mark.usefixtures("price")
@@ -339,93 +326,6 @@ def test_an_event_that_was_overtaken_is_not_delivered(
     assert not socketio.server.manager._newest
 
 
-# --- The end of a token -------------------------------------------------------------------------------------------
-
-
-def test_an_expired_token_is_put_out(
-    app: Flask, connect: Connect, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    person = make_user()
-    socket = member(connect, person.token)
-    with app.app_context():
-        sockets.sweep()
-        assert socket.got() == []
-        monkeypatch.setattr(wire, "now", lambda: datetime.now(UTC) + timedelta(hours=24))
-        sockets.sweep()
-    assert socket.got() == REFUSAL
-    assert socket.is_connected()
-    assert not sockets._members
-
-
-@pytest.mark.usefixtures("price")
-@pytest.mark.parametrize("how", ["logout", "logout-all", "password", "disabled"])
-def test_a_revoked_token_is_put_out_and_a_good_one_stays(
-    app: Flask, client: FlaskClient, connect: Connect, make_user: MakeUser, how: str
-) -> None:
-    person = make_user(inr=5000)
-    with app.app_context():
-        other, _ = auth.login(email=person.email, password=PASSWORD)
-    mine, others = member(connect, person.token), member(connect, other)
-    if how == "disabled":
-        with app.app_context():
-            auth.disable_user(person.email)
-    else:
-        body = {"currentPassword": PASSWORD, "newPassword": "quite another pass phrase"}
-        token = other if how == "password" else person.token
-        answer = client.post(f"/api/auth/{how}", json=body, headers={"Authorization": f"Bearer {token}"})
-        assert answer.status_code == 200, answer.json
-    with app.app_context():
-        sockets.sweep()
-    assert mine.got() == REFUSAL
-    assert others.got() == ([] if how in ("logout", "password") else REFUSAL)
-    with app.app_context():
-        broadcast.balance_changed(person.id, {"available_inr": 1, "seq": 9})
-    assert mine.got() == []
-
-
-def test_a_revocation_is_found_after_the_database_was_away_for_long(
-    app: Flask, connect: Connect, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    person = make_user()
-    socket = member(connect, person.token)
-    with app.app_context():
-        auth.logout(auth.authenticate(person.token))
-        swept_at = wire.now()
-        monkeypatch.setattr(wire, "now", lambda: datetime.now(UTC) + timedelta(minutes=10))
-        sockets.sweep(since=swept_at - sockets.SWEEP_OVERLAP)
-    assert socket.got() == REFUSAL
-
-
-# --- After Redis was away -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("price")
-def test_what_may_have_been_missed_is_sent_once(app: Flask, connect: Connect, make_user: MakeUser) -> None:
-    person = make_user(inr=5000)
-    mine, nobodys = member(connect, person.token), connect()
-    nobodys.got()
-    socketio.server.manager.has_missed = True
-    with app.app_context():
-        sockets.repair()
-        sockets.repair()
-    assert mine.names() == ["btc_price_update", *UPDATES]
-    assert nobodys.names() == ["btc_price_update"]
-
-
-def test_a_repair_that_failed_is_tried_again(
-    app: Flask, connect: Connect, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    socket = member(connect, make_user().token)
-    socketio.server.manager.has_missed = True
-    with app.app_context():
-        with monkeypatch.context() as away:
-            away.setattr(user_data, "snapshot", _raise(DatabaseUnavailable()))
-            with pytest.raises(DatabaseUnavailable):
-                sockets.repair()
-        sockets.repair()
-    assert socket.names() == UPDATES
-
-
 def test_a_payload_that_is_not_json_is_a_log_line(
     app: Flask, connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,13 +336,6 @@ def test_a_payload_that_is_not_json_is_a_log_line(
         broadcast.price_changed({"btc_usd_price": float("nan")})
     assert socket.got() == []
     assert "could not broadcast btc_price_update" in caplog.text
-
-
-def _raise(error: Exception) -> Callable[..., Any]:
-    def fail(*_: Any) -> Any:
-        raise error
-
-    return fail
 
 
 # --- What was missed ----------------------------------------------------------------------------------------------
@@ -503,7 +396,7 @@ def test_a_last_seq_that_is_none_is_refused(connect: Connect, make_user: MakeUse
     socket = member(connect, person.token)
     (refusal,) = socket.send("resume", {"token": person.token, "last_seq": last_seq})
     assert refusal[1]["error"] == "last_seq must be a whole number"
-    assert not sockets._members  # it asked to be somebody, and is nobody
+    assert not members.list_all()  # it asked to be somebody, and is nobody
 
 
 @pytest.mark.parametrize("asked", [None, "x", {}, {"last_seq": 1}, {"last_seq": 1, "token": "nonsense"}])
@@ -528,43 +421,7 @@ def test_rest_tells_what_was_missed_too(client: FlaskClient, make_user: MakeUser
         assert client.get(f"/api/events?after={wrong}", headers=person.headers).status_code == 400
 
 
-# --- The heartbeat, and a price for many ----------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("price")
-def test_the_heartbeat_tells_the_time_and_the_price_s_age(app: Flask, connect: Connect) -> None:
-    socket = connect()
-    socket.got()
-    with app.app_context():
-        sockets.beat()
-    ((name, payload),) = socket.got()
-    assert name == "heartbeat"
-    assert 0 <= payload["price_age_ms"] < 60_000
-    assert payload["timestamp"].endswith("Z")
-
-
-def test_the_heartbeat_needs_no_price(app: Flask, connect: Connect) -> None:
-    socket = connect()
-    socket.got()
-    with app.app_context():
-        sockets.beat()
-    assert socket.got()[0][1]["price_age_ms"] is None
-
-
-def test_what_is_read_once_serves_many_but_not_after_a_change() -> None:
-    reads, version = 0, 1
-
-    def read() -> int:
-        nonlocal reads
-        reads += 1
-        return reads
-
-    once = sockets.ReadOnce(read, lambda: version, for_s=60)
-    assert [once.get(), once.get()] == [1, 1]
-    version = 2
-    assert [once.get(), once.get()] == [2, 2]
-    always = sockets.ReadOnce(read, lambda: version, for_s=0)
-    assert [always.get(), always.get()] == [3, 4]
+# --- So many, and no more ----------------------------------------------------------------------------------------
 
 
 def test_a_user_has_so_many_sockets_in_a_process(

@@ -18,11 +18,11 @@ from gevent.queue import Empty
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from bittrade import extensions
 from bittrade.sockets import delivery, transport
 from bittrade.sockets.delivery import SOCKET_CHANNEL, PatientRedisManager
 from bittrade.sockets.transport import MAX_WAITING, MAX_WAITING_BYTES, Allowance, Outbox, WebSocket
-from tests.fixtures import PrivateRedis, wait_until
+from dev.services import PrivateRedis
+from tests.fixtures import wait_until
 
 FRAMES = 15_000
 Pair = tuple[gevent_socket.socket, gevent_socket.socket]
@@ -216,25 +216,6 @@ def test_an_unsent_event_costs_one_time_out_and_no_error(
         assert 0.4 < time.monotonic() - began < 1.0
         private_redis.resume()
         assert "could not publish a socket event" in caplog.text
-
-
-def test_a_server_that_could_not_publish_says_so_as_soon_as_it_can(
-    new_app: Callable[..., Flask], private_redis: PrivateRedis
-) -> None:
-    """The others' connections may have noticed nothing."""
-    new_app(QUEUE_REDIS_URL=private_redis.url)
-    speaking = extensions.socketio.server.manager
-    speaking.initialize()
-    new_app(QUEUE_REDIS_URL=private_redis.url)
-    listening = extensions.socketio.server.manager
-    listening.initialize()
-    with redis.Redis.from_url(private_redis.url) as client:
-        wait_until(lambda: client.pubsub_numsub(SOCKET_CHANNEL)[0][1] == 2)
-    assert not listening.has_missed
-    private_redis.hang()
-    speaking._publish({"method": "lost"})
-    private_redis.resume()
-    wait_until(lambda: listening.has_missed, timeout_s=3)
 
 
 def _next(listener: "redis.client.PubSub") -> bytes:

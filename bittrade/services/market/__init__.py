@@ -23,21 +23,20 @@ from bittrade.services.market.feed import (
 from bittrade.services.market.history import get_candles, list_history
 from bittrade.services.market.price import (
     find_price_age_ms,
-    find_price_event,
     get_current,
     get_rates,
     price_for_trade,
     publish_rates,
     record_price,
     refuse_if_halted,
+    with_age_of_now,
 )
 from bittrade.services.market.retention import thin_prices
-from bittrade.services.market.watch import get_status
+from bittrade.services.market.watch import get_status, read_news
 
 __all__ = [
     "fill_missing",
     "find_price_age_ms",
-    "find_price_event",
     "get_candles",
     "get_chart",
     "get_current",
@@ -50,6 +49,7 @@ __all__ = [
     "list_missing",
     "price_for_trade",
     "publish_rates",
+    "read_news",
     "record_chart",
     "record_price",
     "record_sentiment",
@@ -58,4 +58,5 @@ __all__ = [
     "update_chart",
     "update_price",
     "update_sentiment",
+    "with_age_of_now",
 ]

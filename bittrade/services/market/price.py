@@ -14,7 +14,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bittrade import broadcast, cache, unit_of_work, wire
-from bittrade.domain.pricing import PriceQuote, Rates, age_ms, rates_for
+from bittrade.domain.pricing import Multipliers, PriceQuote, Rates, age_ms, rates_for
 from bittrade.domain.receipt import PriceBasis
 from bittrade.errors import BitTradeError, NoData, ProviderError, RatesUnavailable, TradingHalted
 from bittrade.models import BitcoinData, Setting
@@ -53,12 +53,21 @@ def get_rates() -> dict[str, Any]:
     return {**_price_event(document), "cached": cached}
 
 
-def find_price_event() -> dict[str, Any] | None:
-    """The payload of `btc_price_update`, or None before the first price."""
-    try:
-        return _price_event(_latest()[0])
-    except NoData:
+def find_event(row: BitcoinData | None, multipliers: Multipliers) -> dict[str, Any] | None:
+    """The payload of `btc_price_update` for a price and the multipliers of now."""
+    if row is None:
         return None
+    document = {
+        **wire.rates(row.btc_usd_cents, rates_for(row.btc_usd_cents, multipliers)),
+        "source": row.source,
+        "as_of": wire.timestamp(row.as_of),
+    }
+    return _price_event(document)
+
+
+def with_age_of_now(event: dict[str, Any]) -> dict[str, Any]:
+    """A payload of `btc_price_update` that is told once more, later."""
+    return _price_event(event)
 
 
 def find_price_age_ms() -> int | None:

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from bittrade import broadcast, cache, unit_of_work, wire
 from bittrade.extensions import queue_redis
-from bittrade.models import BitcoinPriceEvent, Setting
+from bittrade.models import BitcoinData, BitcoinPriceEvent, Setting
+from bittrade.services import settings
 from bittrade.services.market import price as market_price
 from bittrade.services.market import sources as market_sources
 from bittrade.services.settings import TRADING_HALTED
@@ -61,10 +62,23 @@ def _read_status() -> dict[str, Any]:
         }
 
 
+def read_news() -> dict[str, dict[str, Any]]:
+    """What everyone should know by now: by its name, the payload of each event that goes to all. Asks the database."""
+    now = wire.now()
+    with unit_of_work.reading() as session:
+        row, values = market_price.find_newest(session), settings.read_all(session)
+    price = market_price.find_event(row, settings.multipliers(values))
+    status = broadcast.stamped(_state_of(row, is_halted=TRADING_HALTED in values, now=now))
+    return {"market_status": status} | ({} if price is None else {"btc_price_update": price})
+
+
 def _state(session: Session, now: datetime) -> dict[str, Any]:
-    """`feed` is fresh, stale or none; `trading` is open, halted or no_price."""
-    row = market_price.find_newest(session)
     is_halted = session.get(Setting, TRADING_HALTED) is not None
+    return _state_of(market_price.find_newest(session), is_halted=is_halted, now=now)
+
+
+def _state_of(row: BitcoinData | None, *, is_halted: bool, now: datetime) -> dict[str, Any]:
+    """`feed` is fresh, stale or none; `trading` is open, halted or no_price."""
     age = None if row is None else market_price.age_document(row.as_of, now)
     feed = "none" if age is None else "stale" if age["stale"] else "fresh"
     return {
