@@ -212,9 +212,10 @@ def test_a_reload_brings_new_code_also_of_what_the_master_looked_at(application,
 
 
 def test_sqlite_with_several_workers_is_warned_of_and_too_many_are_refused(application):
-    with serving("-w", "2", application) as (_, _, log):
+    sqlite = {"DATABASE_URL": "sqlite:///x.db"}
+    with serving("-w", "2", application, **sqlite) as (_, _, log):
         assert "SQLite has one writer" in log.read_text()
-    with serving(application) as (_, _, log):
+    with serving(application, **sqlite) as (_, _, log):
         assert "SQLite" not in log.read_text()
     refused = gunicorn("-w", "257", application, PYTHONPATH=str(ROOT))
     assert refused.returncode == 1
