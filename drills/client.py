@@ -68,8 +68,9 @@ class Client:
         """The kept connection, unless the server has closed it meanwhile."""
         held = self._connection
         if held is not None and held.sock is not None:
-            readable, _, _ = select.select([held.sock], [], [], 0)
-            if not readable:
+            watch = select.poll()  # select() knows no descriptor above 1,023
+            watch.register(held.sock, select.POLLIN)
+            if not watch.poll(0):
                 return held
         self.close()
         self._connection = HTTPConnection(LOOPBACK, self._port, timeout=self._timeout_s)
