@@ -23,6 +23,8 @@ SOCKET_CHANNEL = "flask-socketio"
 # How long nothing is published after a failure, and how long a silent connection is believed to be alive.
 WRITER_PAUSE_S = 0.5
 SILENCE_S = 5.0
+# An event of a room says what the last so many before it said; what it jumps over beyond that was told to nobody.
+MAX_SKIPPED = 15
 
 
 class LocalDelivery(socketio.Manager):
@@ -39,6 +41,7 @@ class LocalDelivery(socketio.Manager):
             str, dict[str, int]
         ] = {}  # room → event → the highest seq that any socket in it has got
         self._heard: dict[str, dict[str, int]] = {}  # the same, of what all of them have got
+        self._skipped: dict[str, int] = {}  # room → the seq before a jump over more than any event tells of
         self._news: dict[str, dict[str, Any]] = {}  # event → what everyone has heard last
         self._deliveries = [0] * 1024  # by the room's hash: nearly as good as one a room, and never more
 
@@ -60,6 +63,14 @@ class LocalDelivery(socketio.Manager):
     def heard(self, room: str, event: str) -> int:
         """The `seq` up to which all sockets of this room have heard this event."""
         return self._heard.get(room, {}).get(event, 0)
+
+    def skipped(self, room: str) -> int | None:
+        """The `seq` after which this room was not told everything, if there is one."""
+        return self._skipped.get(room)
+
+    def forget_skipped(self, room: str) -> None:
+        """It has been told."""
+        self._skipped.pop(room, None)
 
     def note_one_told(self, room: str, event: str, seq: int) -> None:
         """One socket has just joined the room and knows everything up to `seq`."""
@@ -112,7 +123,10 @@ class LocalDelivery(socketio.Manager):
             return False
         if not self._note_newest(str(room), event, seq):
             return True
-        self._heard.setdefault(str(room), {})[event] = seq
+        heard = self._heard.setdefault(str(room), {})
+        if seq - heard.get(event, seq) > MAX_SKIPPED:
+            self._skipped.setdefault(str(room), heard[event])
+        heard[event] = seq
         return False
 
     def _note_newest(self, room: str, event: str, seq: int) -> bool:
@@ -128,6 +142,7 @@ class LocalDelivery(socketio.Manager):
         if room is not None and room not in self.rooms.get(namespace, {}):
             self._newest.pop(room, None)
             self._heard.pop(room, None)
+            self._skipped.pop(room, None)
 
 
 class PatientRedisManager(socketio.RedisManager, LocalDelivery):

@@ -25,7 +25,7 @@ from bittrade.services import audit, auth, market, traffic, user_data
 from bittrade.services.audit import Origin
 from bittrade.sockets import members
 from bittrade.sockets.gate import NAMESPACE
-from bittrade.sockets.members import USER_EVENTS, Told
+from bittrade.sockets.members import USER_EVENTS
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Hashable)
@@ -145,7 +145,11 @@ class Upkeep:
                 behind[user_id] = heard
         for user_id in self._users_behind.among(behind):
             counts["events repaired"] += 1
-            _tell_since(user_id, behind[user_id])
+            _tell_again(user_id)
+        for user_id in users:
+            if (since := manager.skipped(user_room(user_id))) is not None:
+                counts["events repaired"] += 1
+                _tell_missed(user_id, since)
 
     # --- what a newcomer hears, and the heartbeat ---------------------------------------------------------------------
 
@@ -186,20 +190,20 @@ class Upkeep:
 
 
 def _gist(event: str, payload: Payload) -> tuple[Any, ...]:
-    return tuple(payload[name] for name in GIST[event])
+    return tuple(payload.get(name) for name in GIST[event])
 
 
-def _tell_since(user_id: int, heard: int) -> None:
-    """Tell all of a user's sockets here the snapshot of now, and what it does not hold of what came since `heard`."""
-
-    def read(user_id: int) -> Told:
-        balance, latest = members.snapshot(user_id)
-        if balance[1]["seq"] - heard <= user_data.LATEST:
-            return [balance, latest]
-        return [balance, members.missed(user_id, heard)[1], latest]
-
-    for event, payload in members.read_undisturbed(user_id, read):
+def _tell_again(user_id: int) -> None:
+    """Tell all of a user's sockets here the snapshot of now."""
+    for event, payload in members.read_undisturbed(user_id, members.snapshot):
         members.tell(user_room(user_id), event, payload)
+
+
+def _tell_missed(user_id: int, since: int) -> None:
+    """Tell all of a user's sockets here every transaction since then: the latest word of it jumped over some."""
+    event, payload = members.read_undisturbed(user_id, lambda user_id: members.missed(user_id, since)[1])
+    members.tell(user_room(user_id), event, payload)
+    socketio.server.manager.forget_skipped(user_room(user_id))
 
 
 def _is_good(token: str) -> bool:

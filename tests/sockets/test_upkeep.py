@@ -149,8 +149,28 @@ def test_who_missed_more_than_an_update_holds_gets_all_of_it(
     upkeep.reconcile()
     upkeep.reconcile()
     events = [event for event in socket.got() if event[0] != "btc_price_update"]
-    assert names(events) == ["user_balance_update", "user_missed_transactions", "user_transaction_update"]
-    assert [row["seq"] for row in events[1][1]["transactions"]] == list(range(2, 22))
+    assert names(events) == [*UPDATES, "user_missed_transactions"]
+    assert [row["seq"] for row in events[2][1]["transactions"]] == list(range(2, 22))
+
+
+@pytest.mark.usefixtures("price")
+def test_what_an_update_jumped_over_is_told_too(
+    client: FlaskClient, connect: Connect, make_user: MakeUser, upkeep: Upkeep
+) -> None:
+    """Redis is away, and the user's trades come to the other process, but for the last."""
+    person = make_user(inr=50_000)
+    socket = member(connect, person.token)
+    with deaf():
+        for _ in range(20):
+            trade(client, person, "100")
+    trade(client, person, "100")
+    assert min(row["seq"] for row in socket.got()[-1][1]["transactions"]) == 8
+    upkeep.reconcile()
+    ((event, missed),) = [event for event in socket.got() if event[0] != "btc_price_update"]
+    assert event == "user_missed_transactions"
+    assert [row["seq"] for row in missed["transactions"]] == list(range(2, 23))
+    upkeep.reconcile()
+    assert socket.got() == []
 
 
 @pytest.mark.usefixtures("price")
