@@ -48,9 +48,11 @@ def transactions_changed(user_id: int, load: Callable[[], list[dict[str, Any]]])
     _send("user_transaction_update", lambda: transaction_update(load()), to=user_room(user_id))
 
 
-def transaction_update(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The payload for a user's latest transactions; its `seq` is the newest one's."""
-    return stamped({"transactions": rows, "seq": max((row["seq"] for row in rows), default=0)})
+def transaction_update(rows: list[dict[str, Any]], seq: int | None = None) -> dict[str, Any]:
+    """The payload for a user's latest transactions; its `seq` is the newest one's, unless more is known."""
+    return stamped(
+        {"transactions": rows, "seq": max((row["seq"] for row in rows), default=0) if seq is None else seq}
+    )
 
 
 def stamped(payload: dict[str, Any]) -> dict[str, Any]:

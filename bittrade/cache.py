@@ -105,10 +105,11 @@ def put(key: str, value: dict[str, Any], ttl_s: int) -> None:
     _keep(key, value, ttl_s, only_if_absent=False)
 
 
-def list_values(prefix: str) -> list[dict[str, Any]]:
-    """What `put` keeps under all keys that begin so. Looks at every key there is: for operators, not for requests."""
+def list_values(prefix: str) -> list[dict[str, Any]] | None:
+    """What `put` keeps under all keys that begin so, or None where Redis is away. Looks at every key there is: for
+    operators, not for requests."""
     keys = _breaker.call(lambda: [raw.decode() for raw in cache_redis().scan_iter(f"{prefix}*", count=1000)])
-    return [held for key in keys or () if (held := get(key)) is not None]
+    return None if keys is None else [held for key in keys if (held := get(key)) is not None]
 
 
 def get_for(key: str, seq: int) -> Any | None:

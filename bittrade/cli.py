@@ -249,6 +249,8 @@ def examine() -> None:
 def show_sockets() -> None:
     """Show each web process' sockets, and what it counted since it began. At most 15 s old."""
     reports = traffic.list_reports()
+    if reports is None:
+        raise click.ClickException("Redis is away, and with it what the web processes say of themselves")
     for figures in reports:
         head = f"{figures.pop('process')} at {figures.pop('at')}"
         click.echo("\t".join([head, *(f"{name}: {count}" for name, count in figures.items())]))

@@ -1,6 +1,6 @@
 """How many sockets each web process holds, and what it has counted: for operators.
 
-Each process says so every 15 s. What it says is gone a minute after it ends: of a process that is no more nothing is shown.
+Each process that has had a socket says so every 15 s. What it says is gone a minute after it ends.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ def report(process: str, figures: Mapping[str, int]) -> None:
     cache.put(f"{REPORTS}{process}", said, REPORT_TTL_S)
 
 
-def list_reports() -> list[dict[str, Any]]:
-    """The newest report of each process: `process`, `at`, `sockets`, `members`, and what was counted."""
-    return sorted(cache.list_values(REPORTS), key=lambda said: str(said["process"]))
+def list_reports() -> list[dict[str, Any]] | None:
+    """The newest report of each process: `process`, `at`, `sockets`, `members`, and what was counted. None where Redis is
+    away."""
+    reports = cache.list_values(REPORTS)
+    return reports and sorted(reports, key=lambda said: str(said["process"]))

@@ -64,18 +64,22 @@ class LocalDelivery(socketio.Manager):
         """The `seq` up to which all sockets of this room have heard this event."""
         return self._heard.get(room, {}).get(event, 0)
 
-    def skipped(self, room: str) -> int | None:
-        """The `seq` after which this room was not told everything, if there is one."""
-        return self._skipped.get(room)
+    def has_skipped(self, room: str) -> bool:
+        return room in self._skipped
 
-    def forget_skipped(self, room: str) -> None:
-        """It has been told."""
-        self._skipped.pop(room, None)
+    def take_skipped(self, room: str) -> int:
+        """The `seq` after which this room was not told everything: the caller tells it, or notes it again."""
+        return self._skipped.pop(room)
+
+    def note_skipped(self, room: str, since: int) -> None:
+        if room in self._heard:
+            self._skipped[room] = min(since, self._skipped.get(room, since))
 
     def note_one_told(self, room: str, event: str, seq: int) -> None:
         """One socket has just joined the room and knows everything up to `seq`."""
         self._note_newest(room, event, seq)
-        self._heard.setdefault(room, {}).setdefault(event, seq)
+        heard = self._heard.setdefault(room, {})
+        heard[event] = min(seq, heard.get(event, seq))
 
     def deliveries(self, room: str) -> int:
         """A number that grows whenever something went to this room, and now and then with another's."""
@@ -125,7 +129,7 @@ class LocalDelivery(socketio.Manager):
             return True
         heard = self._heard.setdefault(str(room), {})
         if seq - heard.get(event, seq) > MAX_SKIPPED:
-            self._skipped.setdefault(str(room), heard[event])
+            self.note_skipped(str(room), heard[event])
         heard[event] = seq
         return False
 

@@ -97,7 +97,7 @@ def snapshot(user_id: int) -> Told:
     held = user_data.snapshot(user_id)
     return [
         ("user_balance_update", stamped(held.balance)),
-        ("user_transaction_update", transaction_update(held.transactions)),
+        ("user_transaction_update", transaction_update(held.transactions, held.balance["seq"])),
     ]
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -113,16 +113,15 @@ class Upkeep:
 
     def reconcile(self) -> None:
         """Tell these sockets what the database holds and they have not heard. Raises DatabaseUnavailable."""
-        manager = socketio.server.manager
-        if manager.is_anybody_here(NAMESPACE):
-            self._reconcile_news()
-            self._reconcile_users()
-        else:
-            self._news = None
-            manager.forget_news()
+        self._reconcile_news()
+        self._reconcile_users()
 
     def _reconcile_news(self) -> None:
         manager = socketio.server.manager
+        if not manager.is_anybody_here(NAMESPACE):
+            self._news = None
+            manager.forget_news()
+            return
         self._news = news = market.read_news()
         behind = {}
         for event, payload in news.items():
@@ -130,7 +129,7 @@ class Upkeep:
             if heard is None and event == STATUS:
                 manager.note_news(event, payload)  # only a change of it is told, and this is none
             elif heard is None or _gist(event, heard) != _gist(event, payload):
-                behind[event] = heard and _gist(event, heard)
+                behind[event] = heard and heard.get("timestamp")
         for event in self._news_behind.among(behind):
             counts["events repaired"] += 1
             members.tell(None, event, news[event])
@@ -143,13 +142,9 @@ class Upkeep:
             heard = min(manager.heard(user_room(user_id), event) for event in USER_EVENTS)
             if heard < seq:
                 behind[user_id] = heard
-        for user_id in self._users_behind.among(behind):
-            counts["events repaired"] += 1
-            _tell_again(user_id)
-        for user_id in users:
-            if (since := manager.skipped(user_room(user_id))) is not None:
-                counts["events repaired"] += 1
-                _tell_missed(user_id, since)
+        _for_each(self._users_behind.among(behind), _tell_again)
+        skipped = [user_id for user_id in users if manager.has_skipped(user_room(user_id))]
+        _for_each(skipped, _tell_missed)
 
     # --- what a newcomer hears, and the heartbeat ---------------------------------------------------------------------
 
@@ -173,8 +168,9 @@ class Upkeep:
                 try:
                     self._news = market.read_news()
                 except BitTradeError as error:
+                    # The others that come now need not wait for the database one after the other: the next look tells all.
                     log.warning("no price for a new socket: %s", error.message)
-                    return {}
+                    self._news = {}
             return self._news
 
     def beat(self) -> None:
@@ -193,17 +189,35 @@ def _gist(event: str, payload: Payload) -> tuple[Any, ...]:
     return tuple(payload.get(name) for name in GIST[event])
 
 
+def _for_each(user_ids: Iterable[int], tell: Callable[[int], None]) -> None:
+    """One user's rows that cannot be shown keep nobody else waiting. Raises DatabaseUnavailable."""
+    for user_id in user_ids:
+        try:
+            tell(user_id)
+            counts["events repaired"] += 1
+        except BitTradeError:
+            raise
+        except Exception:
+            counts["events failed"] += 1
+            log.exception("could not tell user %d what they have not heard", user_id)
+
+
 def _tell_again(user_id: int) -> None:
     """Tell all of a user's sockets here the snapshot of now."""
     for event, payload in members.read_undisturbed(user_id, members.snapshot):
         members.tell(user_room(user_id), event, payload)
 
 
-def _tell_missed(user_id: int, since: int) -> None:
-    """Tell all of a user's sockets here every transaction since then: the latest word of it jumped over some."""
-    event, payload = members.read_undisturbed(user_id, lambda user_id: members.missed(user_id, since)[1])
-    members.tell(user_room(user_id), event, payload)
-    socketio.server.manager.forget_skipped(user_room(user_id))
+def _tell_missed(user_id: int) -> None:
+    """Tell all of a user's sockets here every transaction since their latest word of it jumped over some."""
+    manager, room = socketio.server.manager, user_room(user_id)
+    since = manager.take_skipped(room)
+    try:
+        event, payload = members.read_undisturbed(user_id, lambda user_id: members.missed(user_id, since)[1])
+    except BitTradeError:
+        manager.note_skipped(room, since)
+        raise
+    members.tell(room, event, payload)
 
 
 def _is_good(token: str) -> bool:

@@ -22,7 +22,7 @@ def test_sockets_lose_nothing_whatever_is_killed_and_whoever_comes(tmp_path: Pat
     report = drill(",".join(NAMES), tmp_path)
     assert [drill["drill"] for drill in report["drills"]] == NAMES
     kills = {drill["drill"]: drill["kills"] for drill in report["drills"]}
-    assert (kills["F1"], kills["F4"]) >= (1, 1)
+    assert min(kills["F1"], kills["F4"]) >= 1
 
 
 # --- The judge ----------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def member(connect: Connect, token: str) -> Client:
 
 
 def failing(error: Exception) -> Callable[..., Any]:
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise error
 
     return fail

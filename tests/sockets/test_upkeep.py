@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,8 +14,8 @@ from bittrade import broadcast, wire
 from bittrade.counters import counts
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import socketio
-from bittrade.services import auth, halt, market, user_data
-from bittrade.sockets import members
+from bittrade.services import auth, events, halt, market, user_data
+from bittrade.sockets import delivery, members
 from bittrade.sockets.upkeep import OVERLAP, Upkeep
 from tests.fixtures import PASSWORD, set_price
 from tests.sockets.conftest import (
@@ -186,6 +187,86 @@ def test_a_newcomer_who_knows_all_does_not_hide_that_the_others_do_not(
     upkeep.reconcile()
     assert first.names() == UPDATES
     second.got()  # once more what it knows: no harm
+
+
+@pytest.mark.usefixtures("price")
+def test_what_one_jumps_over_is_told_also_after_a_failure(
+    client: FlaskClient,
+    connect: Connect,
+    make_user: MakeUser,
+    upkeep: Upkeep,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person = make_user(inr=50_000)
+    socket = member(connect, person.token)
+    with deaf():
+        for _ in range(20):
+            trade(client, person, "100")
+    trade(client, person, "100")
+    with monkeypatch.context() as away:
+        away.setattr(events, "list_missed", failing(DatabaseUnavailable()))
+        with pytest.raises(DatabaseUnavailable):
+            upkeep.reconcile()
+    socket.got()
+    upkeep.reconcile()
+    assert socket.names() == ["user_missed_transactions"]
+
+
+@pytest.mark.usefixtures("price")
+def test_one_user_who_cannot_be_told_keeps_nobody_else_waiting(
+    client: FlaskClient,
+    connect: Connect,
+    make_user: MakeUser,
+    upkeep: Upkeep,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken, other = make_user(inr=5000), make_user(inr=5000)
+    sockets = [member(connect, person.token) for person in (broken, other)]
+    with deaf():
+        trade(client, broken)
+        trade(client, other)
+    read = user_data.snapshot
+    monkeypatch.setattr(
+        user_data,
+        "snapshot",
+        lambda user_id: failing(KeyError("a bug"))() if user_id == broken.id else read(user_id),
+    )
+    upkeep.reconcile()
+    upkeep.reconcile()
+    assert [socket.names() for socket in sockets] == [[], UPDATES]
+
+
+@pytest.mark.usefixtures("price")
+def test_a_newcomer_who_knows_less_than_the_others_is_told(
+    connect: Connect, make_user: MakeUser, upkeep: Upkeep
+) -> None:
+    """Ten reads of a very busy user's snapshot may all have been overtaken."""
+    person = make_user(inr=5000)
+    member(connect, person.token)
+    socketio.server.manager.note_one_told(f"user:{person.id}", UPDATES[0], 0)
+    late = member(connect, person.token)
+    upkeep.reconcile()
+    upkeep.reconcile()
+    assert late.names() == UPDATES
+
+
+def test_while_the_database_is_away_newcomers_wait_for_it_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def away() -> Any:
+        asked.append(1)
+        raise DatabaseUnavailable()
+
+    monkeypatch.setattr(market, "read_news", away)
+    for _ in range(3):
+        assert connect().names() == ["connection_established"]
+    assert len(asked) == 1
+
+
+def test_a_jump_is_what_an_update_does_not_hold() -> None:
+    assert delivery.MAX_SKIPPED == user_data.LATEST
 
 
 def test_what_could_not_be_read_is_told_when_it_can_be(
