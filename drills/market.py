@@ -359,6 +359,8 @@ def run(names: list[str], size: Size, folder: Path) -> bool:
     usual = [name for name in names if name != "F5"]
     if usual:
         with market_world(folder / "usual", interval_s=size.interval_s, max_age_s=90) as world:
+            if "FRESH" not in usual:  # it waits for the first price itself
+                wait_for(lambda: world.price_age_s() < 5, timeout_s=60, what="the first price")
             for name in usual:
                 DRILLS[name](world, size, report)
     if "F5" in names:
