@@ -37,9 +37,8 @@ class LocalDelivery(socketio.Manager):
 
     def __init__(self) -> None:
         super().__init__()
-        self._newest: dict[
-            str, dict[str, int]
-        ] = {}  # room → event → the highest seq that any socket in it has got
+        # Room → event → the highest seq that any socket in it has got.
+        self._newest: dict[str, dict[str, int]] = {}
         self._heard: dict[str, dict[str, int]] = {}  # the same, of what all of them have got
         self._skipped: dict[str, int] = {}  # room → the seq before a jump over more than any event tells of
         self._news: dict[str, dict[str, Any]] = {}  # event → what everyone has heard last
@@ -67,9 +66,9 @@ class LocalDelivery(socketio.Manager):
     def has_skipped(self, room: str) -> bool:
         return room in self._skipped
 
-    def take_skipped(self, room: str) -> int:
+    def take_skipped(self, room: str) -> int | None:
         """The `seq` after which this room was not told everything: the caller tells it, or notes it again."""
-        return self._skipped.pop(room)
+        return self._skipped.pop(room, None)
 
     def note_skipped(self, room: str, since: int) -> None:
         if room in self._heard:

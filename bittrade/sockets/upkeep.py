@@ -212,6 +212,8 @@ def _tell_missed(user_id: int) -> None:
     """Tell all of a user's sockets here every transaction since their latest word of it jumped over some."""
     manager, room = socketio.server.manager, user_room(user_id)
     since = manager.take_skipped(room)
+    if since is None:
+        return  # the last of them has left meanwhile
     try:
         event, payload = members.read_undisturbed(user_id, lambda user_id: members.missed(user_id, since)[1])
     except BitTradeError:
