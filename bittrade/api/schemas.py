@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from bittrade.domain.transaction_types import TYPE_NAMES
 from bittrade.errors import (
     InvalidAction,
     InvalidAmount,
@@ -192,8 +193,11 @@ class CandlesQuery(Query):
     limit: Count = Field(100, ge=1, le=500)
 
 
+TransactionTypeName = Literal[TYPE_NAMES]  # type: ignore[valid-type]
+
+
 class ExportQuery(Query):
-    type: Literal["MARKET_BUY", "MARKET_SELL", "DEPOSIT", "WITHDRAWAL", "REVERSAL"] | None = None
+    type: TransactionTypeName | None = None
     status: Literal["PENDING", "EXECUTED", "CANCELLED", "FAILED"] | None = None
     from_: Moment | None = Field(
         None, alias="from", description="created at or after this; ISO 8601 with a zone"

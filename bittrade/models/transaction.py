@@ -5,10 +5,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bittrade.domain.transaction_types import TYPE_NAMES
 from bittrade.extensions import db
 from bittrade.models.types import MYSQL_TABLE, BigKey, LongText, UtcDateTime, WholeNumber, ascii_text
 
-TRANSACTION_TYPES = ("MARKET_BUY", "MARKET_SELL", "DEPOSIT", "WITHDRAWAL", "REVERSAL")
 TRANSACTION_STATUSES = ("PENDING", "EXECUTED", "CANCELLED", "FAILED")
 
 
@@ -21,7 +21,7 @@ class Transaction(db.Model):  # type: ignore[name-defined]
 
     __tablename__ = "transactions"
     __table_args__ = (
-        _one_of("type", TRANSACTION_TYPES),
+        _one_of("type", TYPE_NAMES),
         _one_of("status", TRANSACTION_STATUSES),
         sa.CheckConstraint("btc_amount >= 0 AND inr_amount >= 0", name="amounts_not_negative"),
         sa.UniqueConstraint("user_id", "seq"),

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from bittrade import unit_of_work, wire
 from bittrade.domain.ledger import Entry, Leg
 from bittrade.domain.money import Asset
+from bittrade.domain.transaction_types import REVERSAL
 from bittrade.errors import AlreadyReversed, NotReversible, TransactionNotFound
 from bittrade.models import LedgerLeg, Transaction
 from bittrade.services import audit, ledger, user_data
@@ -41,21 +42,16 @@ def reverse_transaction(transaction_id: int, *, why: str) -> Posted:
 
 def _opposite(session: Session, transaction_id: int) -> tuple[int, Posting, Entry]:
     row = session.execute(
-        sa.select(
-            Transaction.user_id, Transaction.type, Transaction.btc_amount, Transaction.inr_amount
-        ).where(Transaction.id == transaction_id)
+        sa.select(Transaction.user_id, Transaction.type).where(Transaction.id == transaction_id)
     ).first()
     if row is None:
         raise TransactionNotFound()
-    if row.type == "REVERSAL":
+    if row.type == REVERSAL:
         raise NotReversible()
     legs = session.execute(
         sa.select(LedgerLeg.account, LedgerLeg.asset, LedgerLeg.amount, LedgerLeg.user_id)
         .where(LedgerLeg.transaction_id == transaction_id)
         .order_by(LedgerLeg.id)
     )
-    entry = Entry(tuple(Leg(leg.account, Asset(leg.asset), -leg.amount, leg.user_id) for leg in legs))
-    posting = Posting(
-        type="REVERSAL", btc_amount=row.btc_amount, inr_amount=row.inr_amount, reverses_id=transaction_id
-    )
-    return row.user_id, posting, entry
+    entry = Entry(tuple(Leg(leg.account, Asset(leg.asset), leg.amount, leg.user_id) for leg in legs))
+    return row.user_id, Posting(type=REVERSAL, reverses_id=transaction_id), entry.reversed()

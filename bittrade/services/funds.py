@@ -39,7 +39,7 @@ def withdraw(user_id: int, funds: Funds) -> dict[str, int]:
 
 def _move(user_id: int, funds: Funds, *, sign: int, kind: str) -> dict[str, int]:
     entry = transfer(user_id=user_id, house=HOUSE_CUSTODY, inr=sign * funds.inr, btc=sign * funds.satoshis)
-    posting = Posting(type=kind, btc_amount=funds.satoshis, inr_amount=funds.inr)
+    posting = Posting(type=kind)
 
     def work(session: Session) -> dict[str, int]:
         held = ledger.lock_balance(session, user_id)

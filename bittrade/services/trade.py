@@ -138,8 +138,6 @@ def _execute(
     receipt = Receipt(basis, instruction.order, age_ms(basis.as_of, now), instruction.quote_id)
     posting = Posting(
         type=fill.kind,
-        btc_amount=fill.satoshis,
-        inr_amount=fill.inr,
         execution_price=fill.price_inr,
         receipt=orjson.dumps(receipt.to_json()).decode(),
         client_order_id=instruction.client_order_id,

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bittrade import unit_of_work, wire
 from bittrade.domain.ledger import HOUSE_CUSTODY, transfer
-from bittrade.errors import InsufficientFunds, UserNotFound
+from bittrade.errors import InsufficientFunds, UnbalancedEntry, UserNotFound
 from bittrade.extensions import db
 from bittrade.models import Balance, LedgerLeg, Transaction
 from bittrade.services import funds, ledger
@@ -34,7 +34,7 @@ def trader(inside: Flask) -> Person:
 
 def post(user_id: int, *, inr: int = 0, btc: int = 0) -> Posted:
     entry = transfer(user_id=user_id, house=HOUSE_CUSTODY, inr=inr, btc=btc)
-    posting = Posting(type="DEPOSIT", inr_amount=abs(inr), btc_amount=abs(btc))
+    posting = Posting(type="WITHDRAWAL" if inr < 0 else "DEPOSIT")
 
     def work(session: sa.orm.Session) -> Posted:
         held = ledger.lock_balance(session, user_id)
@@ -265,3 +265,18 @@ def test_a_broken_rule_of_the_database_is_a_bug_and_not_an_outage(
         broken = sa.update(Balance).where(Balance.user_id == user.id).values(available_inr=-1)
         with pytest.raises(DBAPIError):
             unit_of_work.commit(lambda session: session.execute(broken))
+
+
+def test_an_entry_that_is_not_of_its_type_is_not_posted(inside: Flask) -> None:
+    user = new_user(inside, inr=100)
+    entry = transfer(user_id=user.id, house=HOUSE_CUSTODY, inr=-1)
+
+    def work(session: sa.orm.Session) -> Posted:
+        held = ledger.lock_balance(session, user.id)
+        return ledger.post(
+            session, user.id, held=held, entry=entry, posting=Posting("DEPOSIT"), now=wire.now()
+        )
+
+    with pytest.raises(UnbalancedEntry, match="DEPOSIT does not change available_inr by -1"):
+        unit_of_work.commit(work)
+    assert len(ids(user)) == 1

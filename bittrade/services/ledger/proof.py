@@ -1,8 +1,7 @@
-"""The books: the only writer of balances, transactions and legs. It never commits; its caller's unit of work does."""
+"""The proof: recompute everything from the legs, and say where the books disagree with themselves."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -10,117 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
-from bittrade.domain.ledger import BALANCE_ACCOUNTS, HOUSE_CUSTODY, HOUSE_TRADING, Entry
+from bittrade.domain.ledger import BALANCE_ACCOUNTS, HOUSE_ACCOUNTS, OWNED_ACCOUNTS
 from bittrade.domain.money import Asset
 from bittrade.domain.receipt import Receipt
-from bittrade.errors import BitTradeError, InsufficientFunds, InvalidAmount, UserNotFound
+from bittrade.domain.transaction_types import REVERSAL, TYPES
+from bittrade.errors import BitTradeError
 from bittrade.models import Balance, LedgerLeg, Transaction
+from bittrade.services.ledger.posting import BALANCE_COLUMNS
 
-MAX_BALANCE = 2**63 - 1  # what a BIGINT holds
-TRADE_TYPES = ("MARKET_BUY", "MARKET_SELL")
-BALANCE_COLUMNS = tuple(getattr(Balance, name) for name in BALANCE_ACCOUNTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """What `post` needs to know of a history row, besides the entry."""
-
-    type: str
-    btc_amount: int
-    inr_amount: int
-    execution_price: int | None = None
-    receipt: str | None = None
-    client_order_id: str | None = None
-    reverses_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A posted transaction and the balance after it: the seven accounts and `seq`."""
-
-    transaction_id: int
-    at: datetime
-    balance: dict[str, int]
-
-
-def lock_balance(session: Session, user_id: int) -> dict[str, int]:
-    """The seven accounts and `seq`, locked until the unit of work ends: its first statement. Raises UserNotFound."""
-    return _read(session, _balance_of(user_id).with_for_update())
-
-
-def read_balance(session: Session, user_id: int) -> dict[str, int]:
-    """The seven accounts and `seq`, as they are now. Raises UserNotFound."""
-    return _read(session, _balance_of(user_id))
-
-
-def _balance_of(user_id: int) -> sa.Select[Any]:
-    return sa.select(Balance.seq, *BALANCE_COLUMNS).where(Balance.user_id == user_id)
-
-
-def _read(session: Session, query: sa.Select[Any]) -> dict[str, int]:
-    row = session.execute(query).first()
-    if row is None:
-        raise UserNotFound()
-    return dict(row._mapping)
-
-
-def post(
-    session: Session, user_id: int, *, held: dict[str, int], entry: Entry, posting: Posting, now: datetime
-) -> Posted:
-    """Write a transaction, its legs and the new balance.
-
-    `held` is what `lock_balance` returned in this unit of work. Raises InsufficientFunds where an account would go
-    below zero; the database's CHECK constraints say the same once more.
-    """
-    after = apply(held, entry, user_id)
-    transaction_id: int = session.execute(
-        sa.insert(Transaction.__table__).values(
-            user_id=user_id,
-            seq=after["seq"],
-            type=posting.type,
-            status="EXECUTED",
-            is_pending=False,
-            btc_amount=posting.btc_amount,
-            inr_amount=posting.inr_amount,
-            execution_price=posting.execution_price,
-            receipt=posting.receipt,
-            client_order_id=posting.client_order_id,
-            reverses_id=posting.reverses_id,
-            created_at=now,
-            executed_at=now,
-        )
-    ).inserted_primary_key[0]  # type: ignore[attr-defined]
-    session.execute(
-        sa.insert(LedgerLeg.__table__),
-        [
-            {
-                "transaction_id": transaction_id,
-                "user_id": leg.user_id,
-                "account": leg.account,
-                "asset": leg.asset.value,
-                "amount": leg.amount,
-            }
-            for leg in entry.legs
-        ],
-    )
-    changed = {name: value for name, value in after.items() if value != held[name]}
-    session.execute(sa.update(Balance).where(Balance.user_id == user_id).values(**changed))
-    return Posted(transaction_id, now, after)
-
-
-def apply(held: dict[str, int], entry: Entry, user_id: int) -> dict[str, int]:
-    """The balance after an entry. Raises InsufficientFunds where an account would go below zero."""
-    after = {**held, "seq": held["seq"] + 1}
-    for leg in entry.legs:
-        if leg.user_id == user_id:
-            after[leg.account] += leg.amount
-            if after[leg.account] > MAX_BALANCE:
-                raise InvalidAmount("Invalid amount. The balance would become too large")
-            if after[leg.account] < 0:
-                raise InsufficientFunds(
-                    asset=leg.asset.value, required=-leg.amount, available=held[leg.account]
-                )
-    return after
+TRADE_TYPES = tuple(kind.name for kind in TYPES.values() if kind.has_receipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,22 +114,23 @@ def _broken_sequences(session: Session) -> list[str]:
 
 
 def _amounts_without_legs(session: Session) -> list[str]:
-    """What a history row says and what its user's legs moved are the same, in the direction that its type names.
+    """What a history row says and how what its user owns changed are the same, in the direction that its type names.
 
     A reversal undoes either direction, so of it only the size is compared; the legs it undoes were compared before.
     """
 
     def moved(asset: Asset) -> sa.ColumnElement[int]:
-        return sa.func.coalesce(sa.func.sum(sa.case((LedgerLeg.asset == asset.value, LedgerLeg.amount))), 0)
+        is_it = sa.and_(LedgerLeg.asset == asset.value, LedgerLeg.account.in_(OWNED_ACCOUNTS))
+        return sa.func.coalesce(sa.func.sum(sa.case((is_it, LedgerLeg.amount))), 0)
 
-    def said(signs: dict[str, int], amount: Any) -> sa.ColumnElement[int]:
-        return sa.case(
-            *((Transaction.type == kind, sign * amount) for kind, sign in signs.items()), else_=amount
+    def is_wrong(asset: Asset, amount: Any) -> sa.ColumnElement[bool]:
+        signs = {kind.name: kind.inr if asset is Asset.INR else kind.btc for kind in TYPES.values()}
+        said = sa.case(*((Transaction.type == name, sign * amount) for name, sign in signs.items()))
+        is_reversal = Transaction.type == REVERSAL
+        return sa.or_(
+            sa.and_(~is_reversal, moved(asset) != said),
+            sa.and_(is_reversal, sa.func.abs(moved(asset)) != amount),
         )
-
-    def is_wrong(moved: Any, said: Any) -> sa.ColumnElement[bool]:
-        is_reversal = Transaction.type == "REVERSAL"
-        return sa.or_(sa.and_(~is_reversal, moved != said), sa.and_(is_reversal, sa.func.abs(moved) != said))
 
     rows = session.execute(
         sa.select(Transaction.id)
@@ -242,14 +140,7 @@ def _amounts_without_legs(session: Session) -> list[str]:
         )
         .group_by(Transaction.id, Transaction.type, Transaction.inr_amount, Transaction.btc_amount)
         .having(
-            sa.or_(
-                is_wrong(
-                    moved(Asset.INR), said({"MARKET_BUY": -1, "WITHDRAWAL": -1}, Transaction.inr_amount)
-                ),
-                is_wrong(
-                    moved(Asset.BTC), said({"MARKET_SELL": -1, "WITHDRAWAL": -1}, Transaction.btc_amount)
-                ),
-            )
+            sa.or_(is_wrong(Asset.INR, Transaction.inr_amount), is_wrong(Asset.BTC, Transaction.btc_amount))
         )
         .limit(100)
     )
@@ -258,7 +149,7 @@ def _amounts_without_legs(session: Session) -> list[str]:
 
 def _unknown_accounts(session: Session) -> list[str]:
     is_known = sa.or_(
-        sa.and_(LedgerLeg.user_id.is_(None), LedgerLeg.account.in_((HOUSE_TRADING, HOUSE_CUSTODY))),
+        sa.and_(LedgerLeg.user_id.is_(None), LedgerLeg.account.in_(HOUSE_ACCOUNTS)),
         sa.and_(LedgerLeg.user_id.is_not(None), LedgerLeg.account.in_(BALANCE_ACCOUNTS)),
     )
     rows = session.execute(sa.select(LedgerLeg.id, LedgerLeg.account).where(~is_known).limit(100))
@@ -266,7 +157,7 @@ def _unknown_accounts(session: Session) -> list[str]:
 
 
 def _reversals_of_nothing(session: Session) -> list[str]:
-    is_odd = (Transaction.type == "REVERSAL") != Transaction.reverses_id.is_not(None)
+    is_odd = (Transaction.type == REVERSAL) != Transaction.reverses_id.is_not(None)
     rows = session.scalars(sa.select(Transaction.id).where(is_odd).limit(100))
     return [
         f"transaction {number}: a reversal names what it undoes, and nothing else does" for number in rows

@@ -1,0 +1,67 @@
+"""The one table of transaction types: what each does to what its user owns, and which accounts it may touch.
+
+The posting, the proof, the API's schemas and the database's CHECK all read it. A new type is one entry of `_TABLE` and a
+migration that renews the CHECK (CONTRIBUTING.md, "Add a transaction type").
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bittrade.domain.ledger import HOUSE_CUSTODY, HOUSE_TRADING, OWNED_ACCOUNTS, Entry
+from bittrade.domain.money import Asset
+
+RISES, FALLS, STAYS = 1, -1, 0
+REVERSAL = "REVERSAL"
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionType:
+    """The sign rules of a type.
+
+    `inr` and `btc` say how what the user owns changes: a reserve leaves it as it is, a withdrawal does not. `accounts`
+    says in which direction each of the user's accounts may move, `house` which house accounts take the other side.
+    A reversal has no `accounts`: it is held to the entry that it reverses.
+    """
+
+    name: str
+    inr: int = STAYS
+    btc: int = STAYS
+    accounts: dict[str, int] | None = None
+    house: frozenset[str] = field(default_factory=frozenset)
+    has_receipt: bool = False
+
+    def faults(self, entry: Entry, user_id: int) -> Iterator[str]:
+        """Say how an entry departs from its type, if it does."""
+        for leg in entry.legs:
+            if leg.user_id not in (None, user_id):
+                yield f"it moves {leg.account} of user {leg.user_id}"
+            elif self.accounts is None:
+                continue
+            elif leg.user_id is None:
+                if leg.account not in self.house:
+                    yield f"{self.name} does not move {leg.account}"
+            elif leg.account not in self.accounts or leg.amount * self.accounts[leg.account] < 0:
+                yield f"{self.name} does not change {leg.account} by {leg.amount}"
+        if self.accounts is not None:
+            for asset, sign in ((Asset.INR, self.inr), (Asset.BTC, self.btc)):
+                owned = entry.change(user_id, asset, OWNED_ACCOUNTS)
+                if owned * sign < 0 or (sign == STAYS and owned):
+                    yield f"{self.name} does not change what its user owns by {owned} {asset}"
+
+
+_BUY = {"available_inr": FALLS, "available_btc": RISES}
+_SELL = {"available_inr": RISES, "available_btc": FALLS}
+_TRADING, _CUSTODY = frozenset({HOUSE_TRADING}), frozenset({HOUSE_CUSTODY})
+
+_TABLE = (
+    # Market orders.
+    TransactionType("MARKET_BUY", FALLS, RISES, _BUY, _TRADING, has_receipt=True),
+    TransactionType("MARKET_SELL", RISES, FALLS, _SELL, _TRADING, has_receipt=True),
+    # Money from outside and back.
+    TransactionType("DEPOSIT", RISES, RISES, {"available_inr": RISES, "available_btc": RISES}, _CUSTODY),
+    TransactionType("WITHDRAWAL", FALLS, FALLS, {"available_inr": FALLS, "available_btc": FALLS}, _CUSTODY),
+    # Corrections.
+    TransactionType(REVERSAL),
+)
+TYPES: dict[str, TransactionType] = {kind.name: kind for kind in _TABLE}
+TYPE_NAMES: tuple[str, ...] = tuple(TYPES)

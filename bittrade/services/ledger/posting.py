@@ -1,0 +1,136 @@
+"""Posting: the only writer of balances, transactions and legs. It never commits; its caller's unit of work does."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bittrade.domain.ledger import BALANCE_ACCOUNTS, Entry
+from bittrade.domain.money import Asset
+from bittrade.domain.transaction_types import TYPES
+from bittrade.errors import InsufficientFunds, InvalidAmount, UnbalancedEntry, UserNotFound
+from bittrade.models import Balance, LedgerLeg, Transaction
+
+MAX_BALANCE = 2**63 - 1  # what a BIGINT holds
+BALANCE_COLUMNS = tuple(getattr(Balance, name) for name in BALANCE_ACCOUNTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What a history row says besides its entry; its amounts follow from the entry."""
+
+    type: str
+    execution_price: int | None = None
+    receipt: str | None = None
+    client_order_id: str | None = None
+    reverses_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A posted transaction and the balance after it: the seven accounts and `seq`."""
+
+    transaction_id: int
+    at: datetime
+    balance: dict[str, int]
+
+
+def lock_balance(session: Session, user_id: int) -> dict[str, int]:
+    """Return the seven accounts and `seq`, locked until the unit of work ends: its first statement.
+
+    Raises UserNotFound.
+    """
+    return _read(session, _balance_of(user_id).with_for_update())
+
+
+def read_balance(session: Session, user_id: int) -> dict[str, int]:
+    """Return the seven accounts and `seq`, as they are now. Raises UserNotFound."""
+    return _read(session, _balance_of(user_id))
+
+
+def _balance_of(user_id: int) -> sa.Select[Any]:
+    return sa.select(Balance.seq, *BALANCE_COLUMNS).where(Balance.user_id == user_id)
+
+
+def _read(session: Session, query: sa.Select[Any]) -> dict[str, int]:
+    row = session.execute(query).first()
+    if row is None:
+        raise UserNotFound()
+    return dict(row._mapping)
+
+
+def post(
+    session: Session, user_id: int, *, held: dict[str, int], entry: Entry, posting: Posting, now: datetime
+) -> Posted:
+    """Write a transaction, its legs and the new balance.
+
+    `held` is what `lock_balance` returned in this unit of work. Raises InsufficientFunds where an account would go
+    below zero (the database's CHECK constraints say the same once more), and UnbalancedEntry where the entry is not one
+    of its type.
+    """
+    if faults := list(TYPES[posting.type].faults(entry, user_id)):
+        raise UnbalancedEntry(f"{posting.type}: {'; '.join(faults)}")
+    after = apply(held, entry, user_id)
+    transaction_id = _insert_transaction(session, user_id, after["seq"], entry, posting, now)
+    session.execute(
+        sa.insert(LedgerLeg.__table__),
+        [
+            {
+                "transaction_id": transaction_id,
+                "user_id": leg.user_id,
+                "account": leg.account,
+                "asset": leg.asset.value,
+                "amount": leg.amount,
+            }
+            for leg in entry.legs
+        ],
+    )
+    changed = {name: value for name, value in after.items() if value != held[name]}
+    session.execute(sa.update(Balance).where(Balance.user_id == user_id).values(**changed))
+    return Posted(transaction_id, now, after)
+
+
+def _insert_transaction(
+    session: Session, user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime
+) -> int:
+    result = session.execute(
+        sa.insert(Transaction.__table__).values(
+            user_id=user_id,
+            seq=seq,
+            type=posting.type,
+            status="EXECUTED",
+            is_pending=False,
+            btc_amount=entry.amount(user_id, Asset.BTC),
+            inr_amount=entry.amount(user_id, Asset.INR),
+            execution_price=posting.execution_price,
+            receipt=posting.receipt,
+            client_order_id=posting.client_order_id,
+            reverses_id=posting.reverses_id,
+            created_at=now,
+            executed_at=now,
+        )
+    )
+    transaction_id: int = result.inserted_primary_key[0]  # type: ignore[attr-defined]
+    return transaction_id
+
+
+def apply(held: dict[str, int], entry: Entry, user_id: int) -> dict[str, int]:
+    """Return the balance after an entry. Raises InsufficientFunds where an account would go below zero."""
+    after = {**held, "seq": held["seq"] + 1}
+    for leg in entry.legs:
+        if leg.user_id == user_id:
+            after[leg.account] += leg.amount
+    for leg in entry.legs:
+        if leg.user_id != user_id:
+            continue
+        if after[leg.account] > MAX_BALANCE:
+            raise InvalidAmount("Invalid amount. The balance would become too large")
+        if after[leg.account] < 0:
+            raise InsufficientFunds(
+                asset=leg.asset.value,
+                required=held[leg.account] - after[leg.account],
+                available=held[leg.account],
+            )
+    return after
