@@ -267,6 +267,13 @@ class RatesUnavailable(BitTradeError):
     message = "Market rates unavailable. Please try again later"
 
 
+class PriceUncertain(BitTradeError):
+    """The newest price waits for confirmation: until that is decided nothing is traded, at the one before neither."""
+
+    code = "price_uncertain"
+    message = "The price is being confirmed. Please try again in a moment"
+
+
 class IdempotencyKeyReused(BitTradeError):
     code = "idempotency_key_reused"
     message = "This Idempotency-Key was used with another body"

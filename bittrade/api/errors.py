@@ -41,6 +41,7 @@ STATUS: dict[type[BitTradeError], int] = {
     errors.TransactionNotFound: 404,
     errors.NoReceipt: 404,
     errors.RatesUnavailable: 503,
+    errors.PriceUncertain: 503,
     errors.IdempotencyKeyReused: 409,
     errors.NotFound: 404,
     errors.NoData: 404,

@@ -373,7 +373,7 @@ class PriceEventAnswer(Answer):
     at: str
     provider: str
     outcome: Literal["held", "confirmed", "refuted", "refused"]
-    btc_usd_price: float | None
+    btc_usd_price: float | None = Field(description="null while it is held")
     reason: str
     resolved_at: str | None
 
@@ -385,7 +385,9 @@ class PriceEventsAnswer(Answer):
 
 class MarketStatusAnswer(Answer):
     feed: Literal["fresh", "stale", "none"]
-    trading: Literal["open", "halted", "no_price"]
+    trading: Literal["open", "halted", "price_uncertain", "no_price"] = Field(
+        description="what a trade would meet now"
+    )
     source: str | None
     as_of: str | None
     age_ms: int | None
@@ -563,6 +565,9 @@ class HealthAnswer(Answer):
     redis: str
     external_apis: str
     price_age_ms: int | None
+    trading: Literal["open", "halted", "price_uncertain", "no_price", "unknown"] = Field(
+        description="what a trade would meet now"
+    )
 
 
 class EventsQuery(Query):

@@ -22,6 +22,7 @@ from bittrade.errors import (
     OrderOutOfRange,
     OutcomeUnknown,
     PriceMoved,
+    PriceUncertain,
     QuoteExpired,
     QuoteNotFound,
     QuoteUsed,
@@ -35,7 +36,7 @@ from bittrade.services.auth import TRADE
 from bittrade.services.trade import Instruction
 
 blueprint = Blueprint("trade", __name__, url_prefix="/api")
-NO_PRICE = (RatesUnavailable, TradingHalted)
+NO_PRICE = (RatesUnavailable, PriceUncertain, TradingHalted)
 REFUSALS = (
     InvalidAction,
     InvalidOrderType,

@@ -13,6 +13,7 @@ from bittrade.errors import InvalidInput
 TIMEFRAMES = {"1d": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}  # name → days
 MULTIPLIER_SCALE = 10_000  # multipliers have four decimal places
 MAX_MULTIPLIER = 10_000
+MAX_AHEAD = timedelta(seconds=5)  # how far a clock may run ahead of ours and still be believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,27 @@ def rates_for(btc_usd_cents: int, multipliers: Multipliers) -> Rates:
 
 
 def age_ms(as_of: datetime, now: datetime) -> int:
-    """Milliseconds since the price was true; never negative, also when clocks disagree."""
-    return max(0, (now - as_of) // timedelta(milliseconds=1))
+    """Return the milliseconds since the price was true, never negative.
+
+    A time ahead of `now` by more than clocks may disagree counts as being that far off: it is no sign of freshness.
+    """
+    distance = (now - as_of) // timedelta(milliseconds=1)
+    return -distance if is_of_the_future(as_of, now) else max(0, distance)
+
+
+def is_of_the_future(as_of: datetime, now: datetime) -> bool:
+    """Return whether a time is further ahead than clocks may disagree: then some clock was wrong, and it says nothing."""
+    return as_of > now + MAX_AHEAD
+
+
+def is_stale(as_of: datetime, now: datetime, *, max_age_ms: int) -> bool:
+    """Return whether a price is too old to trade on, or its time is of the future."""
+    return is_of_the_future(as_of, now) or age_ms(as_of, now) > max_age_ms
+
+
+def believed_as_of(as_of: datetime, received_at: datetime) -> datetime:
+    """Return the time that a received price counts as. A clock that runs ahead makes no price fresher than others."""
+    return as_of if as_of <= received_at else received_at - MAX_AHEAD
 
 
 # --- whether a price may be believed ------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ class Breaker:
     def state(self, now: datetime) -> State:
         if self.open_until is None:
             return "closed"
-        return "open" if now < self.open_until else "half_open"
+        # Further off than the longest rest: a clock that was ahead said so.
+        return "open" if now < self.open_until <= now + LONGEST_REST else "half_open"
 
     def after_failure(self, now: datetime) -> "Breaker":
         failures = self.failures + 1

@@ -39,4 +39,4 @@ def parse_price(
     as_of = figures.utc_time(data.get("time"), "the time", source=SOURCE)
     figures.check_recent(as_of, now=now, max_age=max_age, what="price", source=SOURCE)
     cents = figures.price_cents(figures.decimal_text(data["price"]), source=SOURCE)
-    return PriceQuote(btc_usd_cents=cents, as_of=min(as_of, now), source=source)
+    return PriceQuote(btc_usd_cents=cents, as_of=as_of, source=source)

@@ -23,6 +23,7 @@ MIN_POINTS = 2
 # How old the newest point of a chart may be, for CoinGecko's granularity: 5 minutes to 1 day, hourly to 90, then daily.
 MAX_CHART_AGE = {1: timedelta(hours=1), 7: timedelta(hours=6), 30: timedelta(hours=6), 90: timedelta(hours=6)}
 MAX_DAILY_CHART_AGE = timedelta(days=2)
+MAX_CHART_AHEAD = timedelta(minutes=5)  # nobody trades on a chart
 
 
 class CoinGecko:
@@ -60,7 +61,7 @@ def parse_price(
     figures.check_recent(as_of, now=now, max_age=max_age, what="price", source=SOURCE)
     return PriceQuote(
         btc_usd_cents=figures.price_cents(figures.decimal(coin.get("current_price")), source=SOURCE),
-        as_of=min(as_of, now),  # a clock ahead of ours must not make a price younger than new
+        as_of=as_of,
         source=source,
         market_cap_usd=_whole_usd(coin.get("market_cap")),
         volume_24h_usd=_whole_usd(coin.get("total_volume")),
@@ -81,7 +82,9 @@ def parse_chart(data: Any, *, timeframe: str, now: datetime) -> ChartSeries:
     ordered = tuple(points[at] for at in sorted(points))
     days = TIMEFRAMES[timeframe]
     max_age = MAX_CHART_AGE.get(days, MAX_DAILY_CHART_AGE)
-    figures.check_recent(ordered[-1].at, now=now, max_age=max_age, what="chart", source=SOURCE)
+    figures.check_recent(
+        ordered[-1].at, now=now, max_age=max_age, what="chart", source=SOURCE, max_ahead=MAX_CHART_AHEAD
+    )
     if ordered[0].at < now - timedelta(days=days + 2):
         raise AnswerRefused(f"{SOURCE}: the chart begins before the days that were asked for")
     return ChartSeries(timeframe=timeframe, points=ordered)

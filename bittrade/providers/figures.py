@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bittrade.domain.pricing import cents
+from bittrade.domain.pricing import MAX_AHEAD, cents
 from bittrade.errors import AnswerRefused
 from bittrade.providers.http import Answer
 
 SIMULATOR = "simulator"
 MAX_BTC_USD = Decimal(10_000_000)  # a hundred times today's price: beyond it the figure is a mistake
-MAX_FUTURE = timedelta(minutes=5)  # clocks differ a little; more is a lie
 MAX_QUOTE_AGE = timedelta(minutes=5)
 ISO_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 PLAIN_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,18})?", re.ASCII)
@@ -67,8 +66,17 @@ def unix_time(seconds: Any, name: str, *, source: str) -> datetime:
     return datetime.fromtimestamp(float(moment), UTC)
 
 
-def check_recent(at: datetime, *, now: datetime, max_age: timedelta, what: str, source: str) -> None:
-    if at > now + MAX_FUTURE:
+def check_recent(
+    at: datetime,
+    *,
+    now: datetime,
+    max_age: timedelta,
+    what: str,
+    source: str,
+    max_ahead: timedelta = MAX_AHEAD,
+) -> None:
+    """Raise AnswerRefused for a time that is too old, or further ahead than clocks may disagree."""
+    if at > now + max_ahead:
         raise AnswerRefused(f"{source}: the {what} claims to be of the future")
     if at < now - max_age:
         raise AnswerRefused(f"{source}: the {what} is {int((now - at).total_seconds())} s old")

@@ -41,7 +41,7 @@ def parse_price(
     as_of = figures.unix_time(at, "the trade's time", source=SOURCE)
     figures.check_recent(as_of, now=now, max_age=max_age, what="price", source=SOURCE)
     cents = figures.price_cents(figures.decimal_text(price), source=SOURCE)
-    return PriceQuote(btc_usd_cents=cents, as_of=min(as_of, now), source=source)
+    return PriceQuote(btc_usd_cents=cents, as_of=as_of, source=source)
 
 
 def _last_trade(result: Any) -> tuple[Any, Any]:

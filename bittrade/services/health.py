@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from flask import current_app
 
-from bittrade import cache
+from bittrade import cache, unit_of_work, wire
 from bittrade.errors import BitTradeError
-from bittrade.services import halt, market
+from bittrade.services import market
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -46,16 +46,16 @@ def check() -> dict[str, Any]:
 
 def _check_now() -> dict[str, Any]:
     database, redis = _within_limit(_ask_database), _within_limit(cache.is_alive)
-    is_up, age, reason = database if database is not None else (False, None, None)
+    is_up, age, trading = database if database is not None else (False, None, "unknown")
     has_redis = bool(redis)
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
     return {
-        "status": "DOWN" if not is_up else "OK" if has_redis and is_fresh and not reason else "DEGRADED",
+        "status": "DOWN" if not is_up else "OK" if has_redis and trading == "open" else "DEGRADED",
         "database": "connected" if is_up else "disconnected",
         "redis": "connected" if has_redis else "disconnected",
         "external_apis": "operational" if is_fresh else "degraded",
         "price_age_ms": age,
-        "trading": "halted" if reason else "open",
+        "trading": trading,
     }
 
 
@@ -75,10 +75,12 @@ def _within_limit(question: Callable[[], T]) -> T | None:
         return None
 
 
-def _ask_database() -> tuple[bool, int | None, str | None]:
-    """Whether it answers, the price's age, and why trading is halted."""
+def _ask_database() -> tuple[bool, int | None, str]:
+    """Return whether it answers, the price's age, and what a trade would meet."""
     try:
-        return True, market.find_price_age_ms(), halt.find_reason()
+        age = market.find_price_age_ms()
+        with unit_of_work.reading() as session:
+            return True, age, market.trading_state(session, wire.now())
     except BitTradeError as error:
         log.warning("health: %s", error.message)
-        return False, None, None
+        return False, None, "unknown"

@@ -11,7 +11,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
-from bittrade.domain.pricing import age_ms
+from bittrade.domain.pricing import age_ms, is_of_the_future
 from bittrade.domain.receipt import PriceBasis
 from bittrade.errors import QuoteExpired, QuoteNotFound, QuoteUsed, TooManyQuotes
 from bittrade.models import Quote
@@ -45,7 +45,7 @@ class HeldRate:
 
 
 def make_quote(user_id: int) -> HeldRate:
-    """Hold the current rates for this user. Raises RatesUnavailable, TradingHalted or TooManyQuotes."""
+    """Hold the current rates for this user. Raises RatesUnavailable, PriceUncertain, TradingHalted or TooManyQuotes."""
     return unit_of_work.commit_for(user_id, lambda session: _make(session, user_id))
 
 
@@ -77,7 +77,10 @@ def _make(session: Session, user_id: int) -> HeldRate:
 
 
 def claim(session: Session, user_id: int, quote_id: str, now: datetime) -> PriceBasis:
-    """Use a quote up, in the caller's unit of work. Raises QuoteNotFound, QuoteUsed, QuoteExpired or TradingHalted."""
+    """Use a quote up, in the caller's unit of work.
+
+    Raises QuoteNotFound, QuoteUsed, QuoteExpired, TradingHalted, or PriceUncertain while a price waits for confirmation.
+    """
     basis = read(session, user_id, quote_id, now)
     claimed = session.execute(
         sa.update(Quote).where(Quote.id == quote_id, Quote.used_at.is_(None)).values(used_at=now)
@@ -88,10 +91,12 @@ def claim(session: Session, user_id: int, quote_id: str, now: datetime) -> Price
 
 
 def read(session: Session, user_id: int, quote_id: str, now: datetime) -> PriceBasis:
-    """What a quote holds, without using it. Raises like `claim`."""
-    market.refuse_if_halted(session)
+    """Return what a quote holds, without using it. Raises like `claim`.
+
+    A quote is void once a price was held after it, or the multipliers changed: it must not outlive what it was made of.
+    """
     row = session.execute(
-        sa.select(Quote.price, Quote.expires_at, Quote.used_at).where(
+        sa.select(Quote.price, Quote.created_at, Quote.expires_at, Quote.used_at).where(
             Quote.id == quote_id, Quote.user_id == user_id
         )
     ).first()
@@ -99,6 +104,9 @@ def read(session: Session, user_id: int, quote_id: str, now: datetime) -> PriceB
         raise QuoteNotFound()
     if row.used_at is not None:
         raise QuoteUsed()
-    if row.expires_at <= now:
+    basis = PriceBasis.from_json(orjson.loads(row.price))
+    is_in_force = market.is_in_force(session, basis)
+    # Of the future: the clock that made it was ahead, and its end is as far off.
+    if not is_in_force or row.expires_at <= now or is_of_the_future(row.created_at, now):
         raise QuoteExpired()
-    return PriceBasis.from_json(orjson.loads(row.price))
+    return basis

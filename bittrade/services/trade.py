@@ -57,8 +57,8 @@ class Placed:
 def place_trade(user_id: int, instruction: Instruction, *, idempotency_key: str | None = None) -> Placed:
     """Execute a market order, exactly once for one key.
 
-    Raises InsufficientFunds, InvalidAmount, OrderOutOfRange, RatesUnavailable, TradingHalted, PriceMoved, the quote's
-    errors, IdempotencyKeyReused, ClientOrderIdReused; OutcomeUnknown where the database went away during COMMIT (the
+    Raises InsufficientFunds, InvalidAmount, OrderOutOfRange, RatesUnavailable, PriceUncertain, TradingHalted, PriceMoved,
+    the quote's errors, IdempotencyKeyReused, ClientOrderIdReused; OutcomeUnknown where the database went away during COMMIT (the
     same key then tells).
     """
 

@@ -12,10 +12,11 @@ from bittrade import wire
 from bittrade.domain.pricing import Sanity
 from bittrade.errors import ProviderError
 from bittrade.extensions import db
-from bittrade.models import BitcoinData, BitcoinPriceEvent
-from bittrade.services import market
+from bittrade.models import BitcoinData, BitcoinPriceEvent, Quote
+from bittrade.services import health, market
 from dev.simulator import Simulator
 from tests.fixtures import Person
+from tests.money.conftest import Trader
 
 pytestmark = pytest.mark.usefixtures("inside")
 OTHERS = ("coinbase", "kraken")
@@ -160,14 +161,103 @@ def test_a_refused_price_is_recorded_counted_and_shown(simulator: Simulator, cli
     assert "between 1 cent" in prices["latest"][0]["reason"]
 
 
-def test_nobody_trades_at_a_held_price(
-    simulator: Simulator, client: FlaskClient, make_user: Callable[..., Person], inside: Flask
-) -> None:
-    person = make_user(inr=1_000_000)
-    price_is(simulator, 5_000)
+# --- what a held price stops ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trader(inside: Flask, client: FlaskClient, make_user: Callable[..., Person]) -> Trader:
+    return Trader(make_user(inr=1_000_000, btc=1_000_000), client)
+
+
+def hold(simulator: Simulator, usd: float) -> None:
+    """One source says something far off, and nobody else answers."""
+    price_is(simulator, usd)
     away(simulator, *OTHERS)
-    with pytest.raises(ProviderError):
+    with pytest.raises(ProviderError, match="held"):
         market.update_price()
+
+
+@pytest.mark.parametrize("usd", [5_000, 64_500])
+def test_while_a_price_is_held_nothing_is_traded_at_the_one_before_either(
+    simulator: Simulator, trader: Trader, usd: int
+) -> None:
+    hold(simulator, usd)
     body = {"action": "buy", "type": "market", "amount": 1000, "currency": "inr"}
-    answer = client.post("/api/trade", json=body, headers=person.headers)
-    assert answer.get_json()["execution_price"] == 50_000 * 91
+    for answer in (
+        trader.trade("buy", "1000"),
+        trader.trade("sell", "1000"),
+        trader.post("/api/trade/preview", body),
+        trader.post("/api/quote"),
+    ):
+        assert (answer.status_code, answer.get_json()["code"]) == (503, "price_uncertain")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert (
+        trader.client.get("/api/balance", headers=trader.person.headers).get_json()["available_inr"]
+        == 1_000_000
+    )
+
+
+def test_the_status_and_health_say_that_it_is_uncertain_and_not_what_the_price_may_be(
+    simulator: Simulator, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_memory", health._Memory())
+    hold(simulator, 64_500)
+    status = client.get("/api/market/status")
+    assert status.get_json()["trading"] == "price_uncertain"
+    (event,) = (event for event in status.get_json()["prices"]["latest"] if event["outcome"] == "held")
+    assert (event["btc_usd_price"], event["reason"]) == (None, "waits for confirmation")
+    assert "64500" not in status.text
+    assert "29.0" not in status.text
+    assert client.get("/api/health").get_json()["trading"] == "price_uncertain"
+    assert client.get("/api/health").get_json()["status"] == "DEGRADED"
+    assert market.read_news()["market_status"]["trading"] == "price_uncertain"
+
+
+def test_a_quote_of_before_is_void_while_a_price_is_held_and_after(
+    simulator: Simulator, trader: Trader
+) -> None:
+    held = trader.post("/api/quote").get_json()["quote_id"]
+    hold(simulator, 64_500)
+    answer = trader.trade("buy", "1000", quote_id=held)
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "price_uncertain")
+    simulator.set("normal", path="coinbase")
+    market.update_price()
+    answer = trader.trade("buy", "1000", quote_id=held)
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "quote_expired")
+    fresh = trader.post("/api/quote").get_json()["quote_id"]
+    assert trader.trade("buy", "1000", quote_id=fresh).get_json()["execution_price"] == 64_500 * 91
+
+
+def test_a_held_price_that_another_source_refutes_lets_trading_go_on_at_the_next_poll(
+    simulator: Simulator, trader: Trader
+) -> None:
+    hold(simulator, 64_500)
+    price_is(simulator, 50_010)
+    simulator.reset()
+    price_is(simulator, 50_010)
+    market.update_price()
+    assert ("coingecko", "refuted") in outcomes()
+    assert trader.trade("buy", "1000").get_json()["execution_price"] == 50_010 * 91
+
+
+def test_a_held_price_stops_trading_however_long_it_waits_and_is_settled_in_the_end(
+    simulator: Simulator, trader: Trader, inside: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(inside.config, "MAX_PRICE_AGE_S", 86_400)
+    hold(simulator, 64_500)
+    make_older(minutes=11)
+    assert trader.trade("buy", "1000").get_json()["code"] == "price_uncertain"
+    simulator.reset()
+    price_is(simulator, 50_000)
+    market.update_price()
+    assert trader.trade("buy", "1000").status_code == 201
+
+
+def test_a_quote_made_by_a_clock_that_was_ahead_is_void(trader: Trader, inside: Flask) -> None:
+    held = trader.post("/api/quote").get_json()["quote_id"]
+    ahead = wire.now() + timedelta(hours=1)
+    with db.engine.begin() as connection:
+        connection.execute(
+            sa.update(Quote).values(created_at=ahead, expires_at=ahead + timedelta(seconds=15))
+        )
+    assert trader.trade("buy", "1000", quote_id=held).get_json()["code"] == "quote_expired"

@@ -8,9 +8,9 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 
-from bittrade import cache, wire
+from bittrade import cache, unit_of_work, wire
 from bittrade.domain.pricing import ChartPoint, ChartSeries, SentimentReading
-from bittrade.errors import InvalidTimeframe, NoData, ProviderError
+from bittrade.errors import AnswerRefused, InvalidTimeframe, NoData, ProviderError
 from bittrade.extensions import db
 from bittrade.models import BitcoinChartData, BitcoinData, BitcoinSentiment
 from bittrade.services import market, settings
@@ -93,11 +93,32 @@ def test_the_same_quote_twice_is_kept_once() -> None:
     assert count(BitcoinData) == 1
 
 
-def test_a_source_whose_clock_is_ahead_does_not_make_a_price_of_the_future() -> None:
-    market.record_price(dollars(45_000, age_s=-3600))
-    current = market.get_current()
-    assert datetime.fromisoformat(current["as_of"]) <= wire.now()
+@pytest.mark.parametrize("ahead_s", [10, 200, 3600])
+def test_a_time_in_the_future_is_no_price(ahead_s: float) -> None:
+    with pytest.raises(AnswerRefused, match="of the future"):
+        market.record_price(dollars(45_000, age_s=-ahead_s))
+    assert count(BitcoinData) == 0
+
+
+def test_a_clock_that_is_a_little_ahead_makes_no_price_fresher() -> None:
+    market.record_price(dollars(45_000, age_s=-3))
+    assert market.get_current()["age_ms"] >= 5_000
+    assert market.record_price(dollars(45_010, age_s=2)) is True
+
+
+def test_a_price_that_our_own_clock_dated_ahead_is_stale_and_hides_no_later_one() -> None:
+    market.record_price(dollars(45_000))
+    ahead = wire.now() + timedelta(hours=1)
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(BitcoinData).values(as_of=ahead, created_at=ahead))
+    assert (market.find_price_age_ms() or 0) > 3_500_000
+    with unit_of_work.reading() as session:
+        assert market.trading_state(session, wire.now()) == "no_price"
+        assert market.is_price_neglected() is True
     assert market.record_price(dollars(45_010)) is True
+    assert market.list_history(1)[0]["btc_usd_price"] == 45_010
+    with unit_of_work.reading() as session:
+        assert market.price_for_trade(session, wire.now()).btc_usd_cents == 45_010_00
 
 
 def test_the_cache_holds_the_newest_price_for_at_most_a_minute(redis_url: str) -> None:

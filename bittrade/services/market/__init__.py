@@ -1,10 +1,17 @@
 """Market data, by one name for everybody else. Who does what:
 
-`price` serves and records the newest price · `sanity` decides which prices are believed · `feed` asks the sources,
+`price` serves and records the newest price · `basis` says whether it may be traded on · `sanity` decides which prices
+are believed · `feed` asks the sources,
 `sources` knows how they are · `data` keeps charts and sentiment · `history` serves the past, `retention` thins it ·
 `watch` reports, and tells when something changes.
 """
 
+from bittrade.services.market.basis import (
+    is_in_force,
+    price_for_trade,
+    refuse_if_halted,
+    trading_state,
+)
 from bittrade.services.market.data import (
     get_chart,
     get_sentiment,
@@ -25,10 +32,8 @@ from bittrade.services.market.price import (
     find_price_age_ms,
     get_current,
     get_rates,
-    price_for_trade,
     publish_rates,
     record_price,
-    refuse_if_halted,
     with_age_of_now,
 )
 from bittrade.services.market.retention import thin_prices
@@ -44,6 +49,7 @@ __all__ = [
     "get_sentiment",
     "get_status",
     "is_chart_fresh",
+    "is_in_force",
     "is_price_neglected",
     "list_history",
     "list_missing",
@@ -55,6 +61,7 @@ __all__ = [
     "record_sentiment",
     "refuse_if_halted",
     "thin_prices",
+    "trading_state",
     "update_chart",
     "update_price",
     "update_sentiment",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from flask import current_app
 
 from bittrade import wire
-from bittrade.domain.pricing import PriceQuote
+from bittrade.domain.pricing import PriceQuote, age_ms, believed_as_of
 from bittrade.errors import AnswerRefused, BitTradeError, ProviderError, SourceNotAsked
 from bittrade.providers import PriceSource, alternative_me, coinbase, coingecko, kraken
 from bittrade.providers.alternative_me import AlternativeMe
@@ -82,12 +82,14 @@ class _Round:
         self.has_answer = True
         if verdict.recorded is not None:
             self.is_changed |= market_price.publish(verdict.recorded)
-        age_s = (wire.now() - quote.as_of).total_seconds()
+        age_s = age_ms(believed_as_of(quote.as_of, now := wire.now()), now) / 1000
         if age_s > USELESS_PART * _max_age_s():
             market_sources.note_failure(name, f"{name}: its price is {age_s:.0f} s old")
         else:
             market_sources.note_success(name)
-        return age_s <= OLD_PART * _max_age_s()
+        # A price that was overtaken settles nothing that is held: another source may.
+        is_settled = verdict.recorded is not None or not self.held
+        return is_settled and age_s <= OLD_PART * _max_age_s()
 
     def _note(self, name: str, error: ProviderError) -> None:
         reason = error.message if error.message.startswith(name) else f"{name}: {error.message}"

@@ -1,4 +1,4 @@
-"""The newest price: served with its age, refused to a trade when it is too old, recorded, and told to everyone.
+"""The newest price: served with its age, recorded, and told to everyone. `basis` says whether it may be traded on.
 
 Whether a price may be believed is decided before (`sanity`); `record_price` keeps what it is given.
 """
@@ -14,9 +14,17 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bittrade import broadcast, cache, unit_of_work, wire
-from bittrade.domain.pricing import Multipliers, PriceQuote, Rates, age_ms, rates_for
-from bittrade.domain.receipt import PriceBasis
-from bittrade.errors import BitTradeError, NoData, ProviderError, RatesUnavailable, TradingHalted
+from bittrade.domain.pricing import (
+    Multipliers,
+    PriceQuote,
+    Rates,
+    age_ms,
+    believed_as_of,
+    is_of_the_future,
+    is_stale,
+    rates_for,
+)
+from bittrade.errors import AnswerRefused, BitTradeError, NoData, ProviderError
 from bittrade.models import BitcoinData, Setting
 from bittrade.services import settings
 
@@ -77,36 +85,6 @@ def find_price_age_ms() -> int | None:
     return None if as_of is None else age_ms(as_of, wire.now())
 
 
-def price_for_trade(session: Session, now: datetime) -> PriceBasis:
-    """The newest price, from the database: the cache may be wrong, a trade may not.
-
-    Raises TradingHalted, or RatesUnavailable where there is none or it is too old.
-    """
-    values = refuse_if_halted(session)
-    row = session.execute(
-        sa.select(BitcoinData.id, BitcoinData.source, BitcoinData.btc_usd_cents, BitcoinData.as_of)
-        .order_by(BitcoinData.id.desc())
-        .limit(1)
-    ).first()
-    if row is None:
-        raise RatesUnavailable()
-    age = age_ms(row.as_of, now)
-    if age > max_age_ms():
-        raise RatesUnavailable(price_age_ms=age)
-    basis = PriceBasis(row.id, row.source, row.btc_usd_cents, row.as_of, settings.multipliers(values))
-    if basis.rates.sell_inr <= 0:
-        raise RatesUnavailable()  # multipliers that make a bitcoin worth nothing
-    return basis
-
-
-def refuse_if_halted(session: Session) -> dict[str, str]:
-    """The settings, unless they say that trading is halted. Raises TradingHalted."""
-    values = settings.read_all(session)
-    if settings.TRADING_HALTED in values:
-        raise TradingHalted()
-    return values
-
-
 # --- recording ----------------------------------------------------------------------------------------------------
 
 
@@ -148,8 +126,10 @@ def find_newest(session: Session) -> BitcoinData | None:
 def add_price(session: Session, quote: PriceQuote, before: BitcoinData | None) -> Recorded | None:
     """Add the row in the caller's unit of work; None for a quote that was overtaken, or for the same one again."""
     received_at = wire.now()
-    as_of = min(quote.as_of, received_at)  # a source's clock may be ahead of ours
-    if before is not None and as_of <= before.as_of:
+    if is_of_the_future(quote.as_of, received_at):
+        raise AnswerRefused(f"{quote.source}: the price claims to be of the future")
+    as_of = believed_as_of(quote.as_of, received_at)
+    if before is not None and _is_overtaken(as_of, before, received_at):
         return None
     row = BitcoinData(
         btc_usd_cents=quote.btc_usd_cents,
@@ -169,6 +149,11 @@ def add_price(session: Session, quote: PriceQuote, before: BitcoinData | None) -
     rates = rates_for(row.btc_usd_cents, multipliers)
     is_changed = before is None or rates_for(before.btc_usd_cents, multipliers) != rates
     return Recorded(_document(session, row, rates), is_changed)
+
+
+def _is_overtaken(as_of: datetime, before: BitcoinData, now: datetime) -> bool:
+    """Return whether the price before is newer. One of the future is not: our own clock was ahead, and is not any more."""
+    return as_of <= before.as_of and not is_of_the_future(before.as_of, now)
 
 
 def publish(recorded: Recorded) -> bool:
@@ -313,8 +298,7 @@ def _freshness(document: dict[str, Any]) -> dict[str, Any]:
 
 def age_document(as_of: datetime, now: datetime) -> dict[str, Any]:
     """How old a price is, and whether that is too old to trade on."""
-    age = age_ms(as_of, now)
-    return {"age_ms": age, "stale": age > max_age_ms()}
+    return {"age_ms": age_ms(as_of, now), "stale": is_stale(as_of, now, max_age_ms=max_age_ms())}
 
 
 def max_age_ms() -> int:

@@ -15,7 +15,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
-from bittrade.domain.pricing import PriceQuote, Sanity
+from bittrade.domain.pricing import PriceQuote, Sanity, is_of_the_future
 from bittrade.models import BitcoinData, BitcoinPriceEvent
 from bittrade.services.market import price as market_price
 from bittrade.services.market.price import Recorded
@@ -45,7 +45,7 @@ def consider(quote: PriceQuote, *, provider: str) -> Verdict:
         others = [event for event in waiting if event.provider != provider]
         if last is None or not _sanity().is_jump(quote.btc_usd_cents, last.btc_usd_cents):
             return _accept(session, quote, last, waiting)
-        if any(_confirms(quote, event) for event in others):
+        if any(_is_recent(event) and _confirms(quote, event) for event in others):
             return _accept(session, quote, last, waiting)
         _hold(session, quote, last, provider)
         return Verdict(is_held=True)
@@ -62,8 +62,7 @@ def accept_second_fetch(quote: PriceQuote, *, provider: str) -> Verdict:
     def work(session: Session) -> Verdict:
         last = market_price.lock_newest(session)
         waiting = _list_waiting(session)
-        until = wire.now() - SECOND_FETCH_AFTER
-        earlier = [event for event in waiting if event.provider == provider and event.at <= until]
+        earlier = [event for event in waiting if event.provider == provider and _is_second_fetch(event)]
         if last is None or not any(_is_newer(quote, event) and _confirms(quote, event) for event in earlier):
             return Verdict(is_held=True)
         return _accept(session, quote, last, waiting)
@@ -93,15 +92,24 @@ def _sanity() -> Sanity:
 
 
 def _list_waiting(session: Session) -> Sequence[BitcoinPriceEvent]:
+    """Return everything that is held. What has waited too long confirms nothing any more, but is settled with the rest."""
     return session.scalars(
-        sa.select(BitcoinPriceEvent)
-        .where(BitcoinPriceEvent.outcome == "held", BitcoinPriceEvent.at > wire.now() - HELD_FOR)
-        .order_by(BitcoinPriceEvent.id)
+        sa.select(BitcoinPriceEvent).where(BitcoinPriceEvent.outcome == "held").order_by(BitcoinPriceEvent.id)
     ).all()
+
+
+def _is_recent(event: BitcoinPriceEvent) -> bool:
+    return wire.now() - HELD_FOR < event.at
 
 
 def _confirms(quote: PriceQuote, event: BitcoinPriceEvent) -> bool:
     return event.btc_usd_cents is not None and _sanity().confirms(quote.btc_usd_cents, event.btc_usd_cents)
+
+
+def _is_second_fetch(event: BitcoinPriceEvent) -> bool:
+    """Return whether what was held is of an earlier fetch. One of the future is: our clock was ahead then."""
+    now = wire.now()
+    return _is_recent(event) and (event.at <= now - SECOND_FETCH_AFTER or is_of_the_future(event.at, now))
 
 
 def _is_newer(quote: PriceQuote, event: BitcoinPriceEvent) -> bool:

@@ -19,6 +19,7 @@ from bittrade.domain.upstream import Breaker, Budget, recent
 from bittrade.errors import SourceNotAsked
 from bittrade.models import Upstream
 from bittrade.providers import alternative_me, coinbase, coingecko, kraken
+from bittrade.providers.http import MAX_PAUSE_S
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ class Gate:
         """What is left of the source's own Retry-After."""
         with unit_of_work.reading() as session:
             until = session.scalar(sa.select(Upstream.paused_until).where(Upstream.name == self.name))
-        return 0.0 if until is None else max(0.0, (until - wire.now()).total_seconds())
+        left = 0.0 if until is None else (until - wire.now()).total_seconds()
+        return left if 0 < left <= MAX_PAUSE_S else 0.0  # further off: a clock that was ahead said so
 
     def pause(self, _host: str, seconds: float) -> None:
         """Remember that it wants to be left alone."""

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from bittrade import broadcast, cache, unit_of_work, wire
 from bittrade.extensions import queue_redis
-from bittrade.models import BitcoinData, BitcoinPriceEvent, Setting
+from bittrade.models import BitcoinPriceEvent
 from bittrade.services import settings
+from bittrade.services.market import basis as market_basis
 from bittrade.services.market import price as market_price
 from bittrade.services.market import sources as market_sources
-from bittrade.services.settings import TRADING_HALTED
 
 STATE_KEY = "bittrade:market-state"  # what was told last, for all schedulers there may be
 STATUS = "market_status"
@@ -25,6 +25,7 @@ STATUS_TTL_S = 1
 NEXT_RUNS = "market_next_runs"
 NEXT_RUNS_TTL_S = 10
 MAX_EVENTS = 20
+HELD_REASON = "waits for confirmation"
 
 
 def look(next_runs: Mapping[str, float]) -> bool:
@@ -66,24 +67,20 @@ def read_news() -> dict[str, dict[str, Any]]:
     """What everyone should know by now: by its name, the payload of each event that goes to all. Asks the database."""
     now = wire.now()
     with unit_of_work.reading() as session:
-        row, values = market_price.find_newest(session), settings.read_all(session)
-    price = market_price.find_event(row, settings.multipliers(values))
-    status = broadcast.stamped(_state_of(row, is_halted=TRADING_HALTED in values, now=now))
+        row, state = market_price.find_newest(session), _state(session, now)
+        price = market_price.find_event(row, settings.read_multipliers(session))
+    status = broadcast.stamped(state)
     return {"market_status": status} | ({} if price is None else {"btc_price_update": price})
 
 
 def _state(session: Session, now: datetime) -> dict[str, Any]:
-    is_halted = session.get(Setting, TRADING_HALTED) is not None
-    return _state_of(market_price.find_newest(session), is_halted=is_halted, now=now)
-
-
-def _state_of(row: BitcoinData | None, *, is_halted: bool, now: datetime) -> dict[str, Any]:
-    """`feed` is fresh, stale or none; `trading` is open, halted or no_price."""
+    """`feed` is fresh, stale or none; `trading` is what a trade would meet."""
+    row = market_price.find_newest(session)
     age = None if row is None else market_price.age_document(row.as_of, now)
     feed = "none" if age is None else "stale" if age["stale"] else "fresh"
     return {
         "feed": feed,
-        "trading": "halted" if is_halted else "open" if feed == "fresh" else "no_price",
+        "trading": market_basis.trading_state(session, now),
         "source": None if row is None else row.source,
         "as_of": None if row is None else wire.timestamp(row.as_of),
         "age_ms": None if age is None else age["age_ms"],
@@ -102,17 +99,20 @@ def _price_events(session: Session) -> dict[str, Any]:
     outcomes = ("held", "confirmed", "refuted", "refused")
     return {
         "counts": {outcome: counts.get(outcome, 0) for outcome in outcomes},
-        "latest": [
-            {
-                "at": wire.timestamp(row.at),
-                "provider": row.provider,
-                "outcome": row.outcome,
-                "btc_usd_price": wire.hundredths(row.btc_usd_cents),
-                "reason": row.reason,
-                "resolved_at": None if row.resolved_at is None else wire.timestamp(row.resolved_at),
-            }
-            for row in rows
-        ],
+        "latest": [_price_event(row) for row in rows],
+    }
+
+
+def _price_event(row: BitcoinPriceEvent) -> dict[str, Any]:
+    """One event for everybody. What a held price is stays with us until it is decided: it would be a tip."""
+    is_held = row.outcome == "held"
+    return {
+        "at": wire.timestamp(row.at),
+        "provider": row.provider,
+        "outcome": row.outcome,
+        "btc_usd_price": None if is_held else wire.hundredths(row.btc_usd_cents),
+        "reason": HELD_REASON if is_held else row.reason,
+        "resolved_at": None if row.resolved_at is None else wire.timestamp(row.resolved_at),
     }
 
 
