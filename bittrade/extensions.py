@@ -1,4 +1,4 @@
-"""The frameworks' objects, made once and bound to the app in `create_app`. Imports nothing of ours.
+"""The frameworks' objects, made once and bound to the app in `create_app`. Imports nothing of ours but `database`.
 
 Redis has two roles with a URL each (the same by default): a cache that may vanish at any moment, and the queue with
 the sockets' messages. Both clients are made on first use, never at import, and have explicit time limits: redis-py's
@@ -22,8 +22,10 @@ from limits.storage import RedisStorage
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 from sqlalchemy import MetaData, event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase
+
+from bittrade import database
 
 log = logging.getLogger(__name__)
 EXPOSED_HEADERS = [
@@ -64,48 +66,22 @@ def init_app(app: Flask) -> None:
     init_jwt(app)
 
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost", None)
 WRITING = "bittrade_writing"  # execution option of a connection that is about to write
 
 
 def init_database(app: Flask) -> None:
-    """Bind the database with settings that fail early: a request never waits on it for more than some seconds."""
+    """Bind the database; what can't serve is thrown away (`bittrade.database`)."""
     url = make_url(app.config["DATABASE_URL"])
-    # Parameters hold e-mails and password hashes: an error's text goes to the log.
-    options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
-    if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": 0.2, "check_same_thread": False}
-    else:
-        options |= {
-            "isolation_level": "READ COMMITTED",
-            "pool_size": app.config["DB_POOL_SIZE"],
-            "max_overflow": 0,
-            "pool_timeout": 3,
-            "pool_recycle": 1800,
-            "connect_args": {
-                "charset": "utf8mb4",
-                "connect_timeout": 3,
-                # A request may wait for this twice (the pool's ping, then a new connection) and must end within 12 s.
-                "read_timeout": 5,
-                "write_timeout": 5,
-                **_encryption(url),
-                "init_command": "SET SESSION innodb_lock_wait_timeout=3, time_zone='+00:00', sql_mode='TRADITIONAL'",
-            },
-        }
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = database.engine_options(
+        url, pool_size=app.config["DB_POOL_SIZE"]
+    )
     db.init_app(app)
     migrate.init_app(app, db, render_as_batch=False)
-    if url.get_backend_name() == "sqlite":
-        with app.app_context():
+    with app.app_context():
+        database.guard(db.engine)
+        if url.get_backend_name() == "sqlite":
             _tune_sqlite(db.engine)
-
-
-def _encryption(url: URL) -> dict[str, Any]:
-    """TLS wherever the server offers it; but not on loopback, where PyMySQL would load all the machine's certificates
-    for every new connection (some 25 ms of CPU, for each refusal while the database is away too)."""
-    is_near = url.host in LOOPBACK and not any(name.startswith("ssl") for name in url.query)
-    return {"ssl_disabled": True} if is_near else {}
 
 
 def _tune_sqlite(engine: Engine) -> None:

@@ -1,7 +1,7 @@
 """A unit of work: one database transaction around one business action.
 
-`commit(work)` runs `work(session)`, commits once, and rolls back on any error. Deadlocks and lock time-outs run the
-whole function again, at most four times and for 5 s, never a single statement (MariaDB rolls back only the statement on 1205).
+`commit(work)` runs `work(session)`, commits once, and rolls back on any error. Deadlocks, lock time-outs and their like run
+the whole function again, at most four times and for 5 s, never a single statement (MariaDB rolls back only the statement on 1205).
 An error *at* COMMIT is not retried: the work may already be durable. `reading()` gives its connection back at its end.
 
 No network call belongs inside either.
@@ -21,6 +21,7 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from bittrade.database import Meaning, meaning_of
 from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy
 from bittrade.extensions import WRITING, db
 
@@ -29,12 +30,7 @@ T = TypeVar("T")
 MAX_TRIES = 4
 RETRY_FOR_S = 5  # a lock's time-out is 3 s, and no request shall take 12
 PROOF_TIMEOUT_S = 900
-# 1020: record changed since last read (snapshot isolation); 1205: lock wait time-out; 1213: deadlock.
-RETRYABLE = {1020, 1205, 1213}
-# Too many connections (1040, 1203, 1226), shutting down (1053), read-only (1290), killed (1317, 1927), not reached
-# (2002, 2003), gone (2006, 2013), full (1021, 1114), no access (1044, 1045, 1049).
-AWAY = {1021, 1040, 1044, 1045, 1049, 1053, 1114, 1203, 1226, 1290, 1317, 1927, 2002, 2003, 2006, 2013}
-
+_LEVELS = {Meaning.STORAGE: logging.ERROR, Meaning.REFUSED: logging.ERROR}  # somebody has to act
 # SQLite has one writer. Waiting for it inside SQLite would stop a whole gevent process, so writers queue here first.
 _sqlite_writer = threading.BoundedSemaphore(1)
 
@@ -99,13 +95,10 @@ def commit(work: Callable[[Session], T]) -> T:
                 return result
         except _CommitFailed as error:
             raise OutcomeUnknown(retry_after_s=1) from error.__cause__
-        except exc.DBAPIError as error:
-            if not _is_retryable(error):
+        except (exc.DBAPIError, exc.TimeoutError) as error:
+            is_last = attempt == MAX_TRIES or time.monotonic() - began > RETRY_FOR_S
+            if is_last or meaning_of(error) is not Meaning.RETRY:
                 raise _translated(error) from error
-            if attempt == MAX_TRIES or time.monotonic() - began > RETRY_FOR_S:
-                raise DatabaseUnavailable(retry_after_s=1) from error
-        except exc.TimeoutError as error:
-            raise DatabaseUnavailable(retry_after_s=1) from error
         time.sleep(random.uniform(0.005, 0.05) * attempt)  # noqa: S311 - spreads retries, no secret
     raise AssertionError("unreachable: the last try returns or raises")
 
@@ -116,10 +109,8 @@ def reading() -> Iterator[Session]:
     try:
         with Session(db.engine) as session:
             yield session
-    except exc.DBAPIError as error:
+    except (exc.DBAPIError, exc.TimeoutError) as error:
         raise _translated(error) from error
-    except exc.TimeoutError as error:
-        raise DatabaseUnavailable(retry_after_s=1) from error
 
 
 @contextmanager
@@ -166,27 +157,20 @@ def _commit(session: Session) -> None:
     try:
         session.commit()
     except exc.DBAPIError as error:
-        if _is_retryable(error):
+        if meaning_of(error) is Meaning.RETRY:
             raise  # the database said that it rolled back
         raise _CommitFailed from error
 
 
-def _is_retryable(error: exc.DBAPIError) -> bool:
-    if error.orig is None or not error.orig.args:
-        return False
-    reason = error.orig.args[0]
-    return reason in RETRYABLE or (isinstance(reason, str) and "database is locked" in reason)
-
-
-def _translated(error: exc.DBAPIError) -> Exception:
-    """A lost, refused or overloaded database is our caller's to retry; all else (a broken rule, a bug) stays as it is."""
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    # PyMySQL calls every code that it does not know operational, a broken CHECK among them.
-    is_away = error.connection_invalidated or isinstance(error, exc.InterfaceError)
-    is_away = is_away or code in AWAY | RETRYABLE
-    if isinstance(error, exc.OperationalError) and isinstance(code, str):
-        is_away = True  # SQLite's: locked, full, read-only, not to be opened
-    if not is_away:
+def _translated(error: exc.SQLAlchemyError) -> Exception:
+    """Return our caller's error: what passes is theirs to retry; a broken rule, and a bug, stay as they are."""
+    meaning = meaning_of(error)
+    if meaning is Meaning.BUG:
         return error
-    log.warning("the database is away: %s", code)
+    log.log(_LEVELS.get(meaning, logging.WARNING), "database: %s: %s", meaning.name, _reason(error))
     return DatabaseUnavailable(retry_after_s=1)
+
+
+def _reason(error: exc.SQLAlchemyError) -> str:
+    """Return what the server said, without the statement."""
+    return str(error.orig) if isinstance(error, exc.DBAPIError) else str(error)

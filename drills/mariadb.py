@@ -8,8 +8,10 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pymysql
+from pymysql.cursors import DictCursor
 
 from dev.services import LOOPBACK, free_port
 
@@ -35,7 +37,8 @@ def find_missing_programs() -> list[str]:
 class PrivateMariaDB:
     """One server process at a time on one data folder; durable at every commit, as in production."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
+        """`settings` are further ones of the server's, with underscores for dashes."""
         if missing := find_missing_programs():
             raise ServiceMissing(f"MariaDB is not installed here: {', '.join(missing)} not on the PATH")
         self._folder = folder
@@ -44,14 +47,23 @@ class PrivateMariaDB:
         # A socket's path may have at most 107 bytes: the folder is short, being a temporary one.
         self._socket = folder / "mariadb.sock"
         self._port = free_port()
-        self._password = secrets.token_hex(16)
+        self._password, self._root_password = secrets.token_hex(16), secrets.token_hex(16)
+        self._settings = {name.replace("_", "-"): value for name, value in settings.items()}
         self._account = _unprivileged_account()
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def url(self) -> str:
         """For SQLAlchemy and BitTrade's DATABASE_URL."""
-        return f"mysql+pymysql://{USER}:{self._password}@{LOOPBACK}:{self._port}/{DATABASE}?charset=utf8mb4"
+        return self.url_through(self._port)
+
+    def url_through(self, port: int) -> str:
+        """The same database, by way of a port that leads to it."""
+        return f"mysql+pymysql://{USER}:{self._password}@{LOOPBACK}:{port}/{DATABASE}?charset=utf8mb4"
 
     def install(self) -> None:
         """Make the data folder, start the server, make the drills' database and its user."""
@@ -70,7 +82,7 @@ class PrivateMariaDB:
             cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
             cursor.execute(f"CREATE USER {USER}@'{LOOPBACK}' IDENTIFIED BY %s", [self._password])
             cursor.execute(f"GRANT ALL ON {DATABASE}.* TO {USER}@'{LOOPBACK}'")
-            cursor.execute("ALTER USER root@localhost IDENTIFIED BY %s", [secrets.token_hex(16)])
+            cursor.execute("ALTER USER root@localhost IDENTIFIED BY %s", [self._root_password])
 
     def start(self) -> float:
         """Start the server on what is in its folder, and wait until it answers: seconds that took."""
@@ -102,6 +114,17 @@ class PrivateMariaDB:
             return error.args[0] in (1045, 1698)  # access denied
         except OSError:
             return False
+
+    def administer(self, *statements: str) -> list[dict[str, Any]]:
+        """Run statements as root; the rows of the last."""
+        login = {"unix_socket": str(self._socket), "user": "root", "password": self._root_password}
+        with (
+            pymysql.connect(**login, autocommit=True, cursorclass=DictCursor) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def count_connections(self) -> int:
         """How many clients it has."""
@@ -149,9 +172,11 @@ class PrivateMariaDB:
             "innodb-buffer-pool-size": "128M",
             "innodb-log-file-size": "64M",
             "max-connections": 100,
+            **self._settings,
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return ["--no-defaults", *options, "--skip-name-resolve", "--skip-log-bin", *self._as_account()]
+        options += [] if "log-bin" in settings else ["--skip-log-bin"]
+        return ["--no-defaults", *options, "--skip-name-resolve", *self._as_account()]
 
 
 def _unprivileged_account() -> str | None:
