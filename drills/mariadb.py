@@ -37,7 +37,7 @@ def find_missing_programs() -> list[str]:
 class PrivateMariaDB:
     """One server process at a time on one data folder; durable at every commit, as in production."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, password: str = "", **settings: object) -> None:
         """`settings` are further ones of the server's, with underscores for dashes."""
         if missing := find_missing_programs():
             raise ServiceMissing(f"MariaDB is not installed here: {', '.join(missing)} not on the PATH")
@@ -47,7 +47,7 @@ class PrivateMariaDB:
         # A socket's path may have at most 107 bytes: the folder is short, being a temporary one.
         self._socket = folder / "mariadb.sock"
         self._port = free_port()
-        self._password, self._root_password = secrets.token_hex(16), secrets.token_hex(16)
+        self._password, self._root_password = password or secrets.token_hex(16), secrets.token_hex(16)
         self._settings = {name.replace("_", "-"): value for name, value in settings.items()}
         self._account = _unprivileged_account()
         self._server: subprocess.Popen[bytes] | None = None
