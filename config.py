@@ -4,15 +4,18 @@ Every variable is a field below; `.env.example` lists them all, and a test holds
 upper-case names in `app.config`.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+import redis_address
 
 # Printed in documents, so known to everybody: never good enough for production.
 PRINTED_SECRETS = {
@@ -26,8 +29,13 @@ PRINTED_SECRETS = {
 }
 PLACEHOLDER = "change-me"
 DEVELOPMENT_SECRET = "development-only-secret-not-for-production"  # noqa: S105 - refused in production
+INSTANCE = Path(__file__).parent / "instance"  # where Flask-SQLAlchemy puts an SQLite file without a folder
+LOOPBACK = ("localhost", "127.0.0.1", "::1", None)
+DEFAULT_PORTS = {"redis": 6379, "rediss": 6379}
 MIN_SECRET_BYTES = 32
 MIN_DIFFERENT_SIGNS = 8
+
+REDIS_URLS = ("REDIS_URL", "QUEUE_REDIS_URL")
 
 RateLimit = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8} per (second|minute|hour|day)$")]
 
@@ -58,6 +66,7 @@ class Config(BaseSettings):
     DB_PASSWORD: str = ""
     DB_POOL_SIZE: int = Field(16, ge=1, le=200)
 
+    INSTALLATION: str = Field("", pattern=r"^[a-z0-9-]{0,32}$")
     REDIS_URL: str = ""
     REDIS_HOST: str = "localhost"
     REDIS_PORT: int = Field(6379, ge=1, le=65535)
@@ -128,6 +137,9 @@ class Config(BaseSettings):
         self.DATABASE_URL = self.DATABASE_URL or self._database_url()
         self.REDIS_URL = self.REDIS_URL or self._redis_url()
         self.QUEUE_REDIS_URL = self.QUEUE_REDIS_URL or self.REDIS_URL
+        for name in REDIS_URLS:
+            if fault := redis_address.fault_of(getattr(self, name)):
+                raise ValueError(f"{name} {fault}")
         # Long polling needs every request of a client in the same process (docs/deployment.md).
         both = ["polling", "websocket"]
         self.SOCKET_TRANSPORTS = self.SOCKET_TRANSPORTS or (
@@ -157,7 +169,28 @@ class Config(BaseSettings):
 
     def _redis_url(self) -> str:
         login = f":{quote(self.REDIS_PASSWORD, safe='')}@" if self.REDIS_PASSWORD else ""
-        return f"redis://{login}{self.REDIS_HOST}:{self.REDIS_PORT}/{self.REDIS_DB}"
+        host = f"[{self.REDIS_HOST}]" if self.REDIS_HOST.count(":") > 1 else self.REDIS_HOST
+        return f"redis://{login}{host}:{self.REDIS_PORT}/{self.REDIS_DB}"
+
+    def check_redis_servers(self) -> None:
+        """Exit with the reason where a Redis answers that cannot be ours. One that is away may come back."""
+        faults = {url: redis_address.find_kind_fault(url) for url in {getattr(self, n) for n in REDIS_URLS}}
+        reasons = [f"  {name} {fault}" for name in REDIS_URLS if (fault := faults[getattr(self, name)])]
+        if reasons:
+            raise ConfigurationError("\n".join([f"BitTrade will not start ({self.BITTRADE_ENV}):", *reasons]))
+
+    @property
+    def INSTALLATION_ID(self) -> str:
+        """Return what all names in Redis begin with: another for every other database, Redis number or secret.
+
+        Hosts count only while INSTALLATION is not set: one server has different names on different machines.
+        """
+        urls = (self.DATABASE_URL, self.REDIS_URL, self.QUEUE_REDIS_URL)
+        parts = [_place_of(url, with_host=not self.INSTALLATION) for url in urls]
+        digest = hashlib.sha256("\0".join(["installation", *parts, self.JWT_SECRET]).encode()).hexdigest()[
+            :12
+        ]
+        return f"{self.INSTALLATION}-{digest}" if self.INSTALLATION else digest
 
     @property
     def is_sqlite(self) -> bool:
@@ -238,6 +271,18 @@ def _fault_of(secret: str) -> str | None:
     if len(set(secret)) < MIN_DIFFERENT_SIGNS:
         return "repeats itself: it can be guessed"
     return None
+
+
+def _place_of(url: str, *, with_host: bool) -> str:
+    """Return which database a URL leads to, however its user and its options are written."""
+    parts = urlsplit(url)
+    if parts.scheme.startswith("sqlite"):
+        return f"sqlite {INSTANCE / unquote(parts.path).removeprefix('/')}"
+    number = parse_qs(parts.query).get("db", [unquote(parts.path).strip("/") or "0"])[0]
+    if not with_host:
+        return number
+    host = "localhost" if parts.hostname in LOOPBACK else parts.hostname
+    return f"{host} {parts.port or DEFAULT_PORTS.get(parts.scheme, 3306)} {number}"
 
 
 def _mode_of(path: Path) -> int | None:

@@ -53,7 +53,9 @@ def on_starting(server):
 
     loaded = config.load(WEB_CONCURRENCY=server.num_workers)
     # Else every worker would inherit it, also after a reload (SIGHUP) that should have brought a new one.
-    del sys.modules["config"]
+    for name in ("config", "redis_address"):
+        sys.modules.pop(name, None)
+    loaded.check_redis_servers()
     if loaded.is_sqlite and server.num_workers > 1:
         server.log.warning("SQLite has one writer: %s workers will wait for each other", server.num_workers)
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from flask import Flask, current_app
 from redis import Redis
@@ -27,6 +28,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker.base import StopRequested
 
+import config
 from bittrade import create_app, extensions
 from bittrade.errors import BitTradeError
 from bittrade.jobs.schedule import QUEUES, schedule
@@ -55,12 +57,13 @@ class MarketWorker(Worker):
     def __init__(self, app: Flask, connection: Redis) -> None:
         # A worker_ttl of 25 s makes it wait on the queues for 10 s at a time, so a Redis that hangs is noticed in 20.
         super().__init__(
-            list(QUEUES),
+            [extensions.own_name(app.config["INSTALLATION_ID"], queue) for queue in QUEUES],
             connection=connection,
             serializer=JSONSerializer,
             worker_ttl=25,
             maintenance_interval=60,
             log_job_description=False,
+            name=f"{app.config['INSTALLATION_ID']}-{uuid4().hex}",
         )
         self._app = app
         self.was_asked_to_end = False
@@ -76,7 +79,8 @@ class MarketWorker(Worker):
         """A run that was killed is made up for within seconds, not at its next moment."""
         super().handle_work_horse_killed(job, retpid, ret_val, rusage)
         if not self.was_asked_to_end:
-            SteadyScheduler(connection=self.connection, table=()).run_soon(job.id)
+            installation = self._app.config["INSTALLATION_ID"]
+            SteadyScheduler(connection=self.connection, table=(), installation=installation).run_soon(job.id)
 
     def handle_warm_shutdown_request(self) -> None:
         """Let the running job finish, but not for long: all jobs can be run again."""
@@ -140,7 +144,9 @@ def run_scheduler(app: Flask) -> None:
         price_interval_s=app.config["PRICE_INTERVAL_S"],
         ledger_interval_s=app.config["LEDGER_VERIFY_INTERVAL_S"],
     )
-    scheduler = SteadyScheduler(connection=connection, table=table)
+    scheduler = SteadyScheduler(
+        connection=connection, table=table, installation=app.config["INSTALLATION_ID"]
+    )
     # Beside the loop: a database that hangs must not keep jobs from being queued.
     for name, look in (("watch", partial(watch, scheduler)), ("rescue", rescue)):
         threading.Thread(target=each_second, args=(app, name, look), name=name, daemon=True).start()
@@ -191,7 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
     if extensions.is_gevent():
         print("worker: gevent has patched this process; start it without gevent", file=sys.stderr)
         return 2
-    app = create_app()
+    loaded = config.load()
+    loaded.check_redis_servers()
+    app = create_app(loaded)
     (run_scheduler if role == "scheduler" else run_worker)(app)
     return 0
 

@@ -1,7 +1,8 @@
 """The cache: named keys with lifetimes (the specification's table). A Redis that is away is a miss, never an error.
 
 What belongs to a user carries the user's `seq`, and is a hit only for the `seq` that the database holds now: so a
-cached answer is never older than an acknowledged trade, whatever Redis forgot, kept or delayed (docs/adr/0004).
+cached answer is never older than an acknowledged trade, whatever Redis forgot, kept or delayed (docs/adr/0004). In
+Redis a key has the installation's prefix before its name (docs/adr/0010).
 """
 
 import logging
@@ -16,7 +17,7 @@ from flask import current_app
 from redis.exceptions import RedisError, ResponseError
 
 from bittrade.errors import DatabaseUnavailable
-from bittrade.extensions import cache_redis
+from bittrade.extensions import cache_redis, own
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -86,7 +87,7 @@ _breaker = _Breaker()
 
 def get(key: str) -> dict[str, Any] | None:
     """The JSON object that `put` kept under `key`, or None. What anybody else wrote there is a miss."""
-    raw = _breaker.call(lambda: cache_redis().get(key))
+    raw = _breaker.call(lambda: cache_redis().get(own(key)))
     if raw is None:
         return None
     try:
@@ -108,7 +109,10 @@ def put(key: str, value: dict[str, Any], ttl_s: int) -> None:
 def list_values(prefix: str) -> list[dict[str, Any]] | None:
     """What `put` keeps under all keys that begin so, or None where Redis is away. Looks at every key there is: for
     operators, not for requests."""
-    keys = _breaker.call(lambda: [raw.decode() for raw in cache_redis().scan_iter(f"{prefix}*", count=1000)])
+    start = len(own(""))
+    keys = _breaker.call(
+        lambda: [raw.decode()[start:] for raw in cache_redis().scan_iter(f"{own(prefix)}*", count=1000)]
+    )
     return None if keys is None else [held for key in keys if (held := get(key)) is not None]
 
 
@@ -127,12 +131,12 @@ def put_for(key: str, seq: int, value: Any, ttl_s: int) -> None:
 
 def claim(key: str, *, ttl_ms: int) -> bool | None:
     """Take a key that nobody holds, for a while: whether this call got it, or None where Redis is away."""
-    return _breaker.call(lambda: bool(cache_redis().set(key, "1", px=ttl_ms, nx=True)))
+    return _breaker.call(lambda: bool(cache_redis().set(own(key), "1", px=ttl_ms, nx=True)))
 
 
 def release(key: str) -> None:
     """Give up what `claim` took, or take away what nobody can use."""
-    _breaker.call(lambda: cache_redis().delete(key))
+    _breaker.call(lambda: cache_redis().delete(own(key)))
 
 
 Load = Callable[[], dict[str, Any] | None]
@@ -241,7 +245,7 @@ def _wait_for(key: str, is_fresh: Test) -> dict[str, Any] | None:
 
 def _keep(key: str, value: dict[str, Any], ttl_s: int, *, only_if_absent: bool) -> None:
     raw = orjson.dumps({**value, _FORMAT_KEY: FORMAT})
-    _breaker.call(lambda: cache_redis().set(key, raw, ex=ttl_s, nx=only_if_absent))
+    _breaker.call(lambda: cache_redis().set(own(key), raw, ex=ttl_s, nx=only_if_absent))
 
 
 def is_alive() -> bool:

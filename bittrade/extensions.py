@@ -118,11 +118,22 @@ def is_gevent() -> bool:
     return monkey.is_module_patched("socket")
 
 
+OURS = "bittrade:"  # how all names of all installations begin, but those that RQ makes
 FAST_LIMITS: dict[str, Any] = {
     "socket_timeout": 0.5,
     "socket_connect_timeout": 0.25,
     "health_check_interval": 0,
 }
+
+
+def own_name(installation: str, name: str) -> str:
+    """Return `name` as this installation writes it in Redis, where others may use the same server (docs/adr/0010)."""
+    return f"{OURS}{installation}:{name}"
+
+
+def own(name: str) -> str:
+    """Return `name` as the current app's installation writes it in Redis."""
+    return own_name(current_app.config["INSTALLATION_ID"], name)
 
 
 def cache_redis() -> redis.Redis:
@@ -147,7 +158,7 @@ def limits_storage() -> RedisStorage:
             {"socket_timeout": 0.2, "socket_connect_timeout": 0.2},
         )
         client = _client("limits", url, retry_on=(redis.ConnectionError,), **brief)
-        storages["one"] = RedisStorage(url, connection_pool=client.connection_pool)
+        storages["one"] = RedisStorage(url, connection_pool=client.connection_pool, key_prefix=own("limits"))
     return storages["one"]
 
 

@@ -341,12 +341,8 @@ def _twice_and_again(world: World, size: Size) -> None:
 
 def _queued(world: World) -> list[str]:
     with world.redis.client() as client:
-        ids = [
-            raw.decode()
-            for name in ("price", "market", "maintenance")
-            for raw in client.lrange(f"rq:queue:{name}", 0, -1)
-        ]
-    return [run.partition("_at_")[0] for run in ids]
+        ids = [raw.decode() for key in client.keys("rq:queue:*") for raw in client.lrange(key, 0, -1)]
+    return [run.partition("_at_")[0].partition("-")[2] for run in ids]
 
 
 # --- all of it ----------------------------------------------------------------------------------------------------

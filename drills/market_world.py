@@ -34,7 +34,7 @@ FOREIGN_SETTINGS = (
     "PRICE_", "MAX_", "MIN_", "RATELIMIT_", "FLASK_", "GUNICORN_",
 )  # fmt: skip
 TRADE_EVERY_S = 0.25
-SCHEDULED = "rq:scheduler:scheduled_jobs"
+SCHEDULED = "bittrade:*:schedule"
 
 
 class KeptAlive:
@@ -136,7 +136,7 @@ class World:
 
     def entries(self) -> list[str]:
         with self.redis.client() as client:
-            return [raw.decode() for raw in client.zrange(SCHEDULED, 0, -1)]
+            return [raw.decode() for key in client.keys(SCHEDULED) for raw in client.zrange(key, 0, -1)]
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Sample:
         began = time.monotonic()

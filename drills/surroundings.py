@@ -22,7 +22,16 @@ from drills.mariadb import PrivateMariaDB, ServiceFailed
 ROOT = Path(__file__).resolve().parent.parent
 # What the servers under test are made of. They run a copy: a worker that is replaced after minutes must not load what
 # somebody has changed in the meantime.
-SOURCES = ("bittrade", "migrations", "config.py", "gunicorn.conf.py", "wsgi.py", "dev", "drills")
+SOURCES = (
+    "bittrade",
+    "migrations",
+    "config.py",
+    "redis_address.py",
+    "gunicorn.conf.py",
+    "wsgi.py",
+    "dev",
+    "drills",
+)
 WORKERS = 2
 SOCKETS_PER_PROCESS = 800
 JWT_SECRET = "drills-" + "0123456789abcdef" * 2  # servers that live for minutes, on loopback

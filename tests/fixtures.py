@@ -29,7 +29,7 @@ from werkzeug.test import TestResponse
 import config
 from bittrade import cache, create_app, wire
 from bittrade.domain.pricing import PriceQuote
-from bittrade.extensions import db, socketio
+from bittrade.extensions import db, own_name, socketio
 from bittrade.models import BitcoinData, Setting, Transaction
 from bittrade.services import auth, funds, health, market
 from bittrade.services.funds import Funds
@@ -174,6 +174,11 @@ def new_app(
             return made
 
         yield make
+
+
+def key_of(app: Flask, name: str) -> str:
+    """Return what the app calls this in Redis."""
+    return own_name(app.config["INSTALLATION_ID"], name)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, ProviderError
 
 logger = logging.getLogger(__name__)
 
-LOCK_PREFIX = "bittrade:job-lock:"
+LOCK_PREFIX = "job-lock:"
 SKIPPED = "skipped: the run before is not done"
 # The lock is kept by a thread of the job: one that was killed frees the next run after this, not after its time limit.
 LOCK_S = 6.0
@@ -37,7 +37,11 @@ def alone(job: Callable[P, str]) -> Callable[P, str]:
     def run(*args: P.args, **kwargs: P.kwargs) -> str:
         name = "-".join([job.__name__, *map(str, args)])
         lock = Lock(
-            extensions.queue_redis(), LOCK_PREFIX + name, timeout=LOCK_S, blocking=False, thread_local=False
+            extensions.queue_redis(),
+            extensions.own(LOCK_PREFIX + name),
+            timeout=LOCK_S,
+            blocking=False,
+            thread_local=False,
         )
         if not lock.acquire():
             logger.info("%s %s", name, SKIPPED)

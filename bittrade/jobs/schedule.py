@@ -16,6 +16,8 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 from rq_scheduler import Scheduler
 
+from bittrade.extensions import own_name
+
 logger = logging.getLogger(__name__)
 
 # The price has a queue of its own, which the worker empties first: five slow charts must not make the price old.
@@ -144,6 +146,26 @@ def _housekeeping(ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
     )
 
 
+class OwnScheduler(Scheduler):
+    """rq-scheduler with names of one installation: another on the same Redis has others (docs/adr/0010)."""
+
+    def __init__(self, *, installation: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._installation = installation
+        self.scheduled_jobs_key = own_name(installation, "schedule")
+
+    def job_id(self, entry_or_run_id: str) -> str:
+        """Return the id of the job in Redis. RQ allows letters, digits, dashes and underscores in it."""
+        return f"{self._installation}-{entry_or_run_id}"
+
+    def short_id(self, job_id: str) -> str:
+        """Return the id of an entry or run without the installation's part."""
+        return job_id.removeprefix(f"{self._installation}-")
+
+    def queue_name_of(self, queue: str) -> str:
+        return own_name(self._installation, queue)
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """The ids that were touched."""
@@ -157,7 +179,7 @@ class Reconciliation:
 
 
 def reconcile(
-    scheduler: Scheduler, table: Iterable[ScheduleEntry], *, now: float | None = None
+    scheduler: OwnScheduler, table: Iterable[ScheduleEntry], *, now: float | None = None
 ) -> Reconciliation:
     """Make the entries in Redis equal to the table. Safe to run from several processes at once."""
     now = datetime.now(UTC).timestamp() if now is None else now
@@ -197,29 +219,29 @@ def entry_of(template: Job) -> ScheduleEntry:
         raise ValueError(f"{template.id} was not made by this schedule") from failure
 
 
-def _find_template(scheduler: Scheduler, entry_id: str) -> Job | None:
+def _find_template(scheduler: OwnScheduler, entry_id: str) -> Job | None:
     try:
-        template: Job = scheduler.job_class.fetch(entry_id, connection=scheduler.connection)
+        template: Job = scheduler.job_class.fetch(scheduler.job_id(entry_id), connection=scheduler.connection)
         template.meta.get("entry")
     except (NoSuchJobError, DeserializationError, ValueError, AttributeError):
         return None  # absent, or written by something that is not this code
     return template
 
 
-def _save(scheduler: Scheduler, entry: ScheduleEntry, *, due: float, keep_due: bool) -> None:
+def _save(scheduler: OwnScheduler, entry: ScheduleEntry, *, due: float, keep_due: bool) -> None:
     """Write the template that runs are made from, and when it is due (an existing moment wins if `keep_due`).
 
-    The interval and the cron line are also where the plain `rqscheduler` command looks for them.
+    The entry has its short id; the job, as all in Redis, the installation's before it.
     """
     template = scheduler.job_class.create(
         entry.function,
         args=entry.args,
-        id=entry.id,
+        id=scheduler.job_id(entry.id),
         connection=scheduler.connection,
         timeout=entry.timeout_s,
         result_ttl=-1,
         meta={"entry": _description(entry), "interval": entry.interval_s, "cron_string": entry.cron},
-        origin=entry.queue,
+        origin=scheduler.queue_name_of(entry.queue),
     )
     with scheduler.connection.pipeline() as pipe:
         pipe.delete(template.key)
@@ -228,12 +250,12 @@ def _save(scheduler: Scheduler, entry: ScheduleEntry, *, due: float, keep_due: b
         pipe.execute()
 
 
-def _remove_withdrawn(scheduler: Scheduler, wanted: set[str]) -> list[str]:
+def _remove_withdrawn(scheduler: OwnScheduler, wanted: set[str]) -> list[str]:
     scheduled = {raw.decode() for raw in scheduler.connection.zrange(scheduler.scheduled_jobs_key, 0, -1)}
     withdrawn = sorted(entry_id for entry_id in scheduled - wanted if entry_id.startswith(ID_PREFIX))
     for entry_id in withdrawn:
         with scheduler.connection.pipeline() as pipe:
             pipe.zrem(scheduler.scheduled_jobs_key, entry_id)
-            pipe.delete(scheduler.job_class.key_for(entry_id))
+            pipe.delete(scheduler.job_class.key_for(scheduler.job_id(entry_id)))
             pipe.execute()
     return withdrawn

@@ -19,10 +19,16 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq_scheduler import Scheduler
 
 from bittrade.jobs.alone import LOCK_S
-from bittrade.jobs.schedule import JOBS_MODULE, Reconciliation, ScheduleEntry, entry_of, reconcile
+from bittrade.jobs.schedule import (
+    JOBS_MODULE,
+    OwnScheduler,
+    Reconciliation,
+    ScheduleEntry,
+    entry_of,
+    reconcile,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +54,15 @@ class NamedJob(Job):
         return super().perform()
 
 
-class SteadyScheduler(Scheduler):
+class SteadyScheduler(OwnScheduler):
     """rq-scheduler with a loop that survives Redis, and with transactions where it has sequences."""
 
     job_class = NamedJob
 
-    def __init__(self, *, connection: Redis, table: tuple[ScheduleEntry, ...]) -> None:
-        super().__init__(connection=connection, interval=POLL_S, job_class=NamedJob)
+    def __init__(self, *, connection: Redis, table: tuple[ScheduleEntry, ...], installation: str) -> None:
+        super().__init__(
+            installation=installation, connection=connection, interval=POLL_S, job_class=NamedJob
+        )
         self.table = table
         self._reconciled_at: float | None = None
 
@@ -77,7 +85,7 @@ class SteadyScheduler(Scheduler):
     def _enqueue_run(self, entry_id: str, *, due: float, now: float) -> bool:
         """Queue a run and move the entry on, both or neither; False where another scheduler was quicker."""
         try:
-            template = self.job_class.fetch(entry_id, connection=self.connection)
+            template = self.job_class.fetch(self.job_id(entry_id), connection=self.connection)
             entry = entry_of(template)
         except RedisError:
             raise
@@ -86,9 +94,12 @@ class SteadyScheduler(Scheduler):
             self.connection.zrem(self.scheduled_jobs_key, entry_id)
             return False
         queue = Queue(
-            entry.queue, connection=self.connection, job_class=self.job_class, serializer=JSONSerializer
+            self.queue_name_of(entry.queue),
+            connection=self.connection,
+            job_class=self.job_class,
+            serializer=JSONSerializer,
         )
-        is_waiting = _drop_expired_runs(queue, entry_id)
+        is_waiting = _drop_expired_runs(queue, self.job_id(entry_id))
         # From the due moment, so that an interval does not drift; from now where that is past already.
         following = entry.next_due(after=due)
         following = following if following > now else entry.next_due(after=now)
@@ -100,15 +111,26 @@ class SteadyScheduler(Scheduler):
                 pipe.multi()
                 pipe.zadd(self.scheduled_jobs_key, {entry_id: following})
                 if not is_waiting:
-                    queue.enqueue_job(_run_of(entry, queue, due=due), pipeline=pipe)
+                    queue.enqueue_job(self._run_of(entry, queue, due=due), pipeline=pipe)
                 pipe.execute()
             except WatchError:
                 return False  # something moved; the next round, a second away, sees what
         return not is_waiting
 
+    def _run_of(self, entry: ScheduleEntry, queue: Queue, *, due: float) -> Job:
+        return queue.create_job(
+            entry.function,
+            args=entry.args,
+            job_id=self.job_id(f"{entry.id}{RUN_MARK}{int(due * 1000)}"),
+            timeout=entry.timeout_s,
+            ttl=entry.ttl_s,
+            result_ttl=entry.result_ttl_s,
+            failure_ttl=entry.failure_ttl_s,
+        )
+
     def run_soon(self, run_id: str) -> bool:
         """Make the entry of a run that was killed due as soon as its lock has ended; False if it is due sooner."""
-        due = {run_id.partition(RUN_MARK)[0]: time.time() + LOCK_S}
+        due = {self.short_id(run_id).partition(RUN_MARK)[0]: time.time() + LOCK_S}
         return bool(self.connection.zadd(self.scheduled_jobs_key, due, xx=True, lt=True, ch=True))
 
     def next_runs(self) -> dict[str, float]:
@@ -141,9 +163,9 @@ class SteadyScheduler(Scheduler):
                     self.connection.delete(self.key)
 
 
-def _drop_expired_runs(queue: Queue, entry_id: str) -> bool:
+def _drop_expired_runs(queue: Queue, template_id: str) -> bool:
     """Whether a run of this entry waits for a worker. Runs whose time to live has passed leave only an id: drop it."""
-    prefix = entry_id + RUN_MARK
+    prefix = template_id + RUN_MARK
     is_waiting = False
     for job_id in queue.get_job_ids():
         if job_id.startswith(prefix):
@@ -152,18 +174,6 @@ def _drop_expired_runs(queue: Queue, entry_id: str) -> bool:
             else:
                 queue.connection.lrem(queue.key, 0, job_id)
     return is_waiting
-
-
-def _run_of(entry: ScheduleEntry, queue: Queue, *, due: float) -> Job:
-    return queue.create_job(
-        entry.function,
-        args=entry.args,
-        job_id=f"{entry.id}{RUN_MARK}{int(due * 1000)}",
-        timeout=entry.timeout_s,
-        ttl=entry.ttl_s,
-        result_ttl=entry.result_ttl_s,
-        failure_ttl=entry.failure_ttl_s,
-    )
 
 
 def end_on_signals() -> None:

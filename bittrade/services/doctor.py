@@ -13,8 +13,8 @@ from redis import RedisError
 from sqlalchemy.engine import make_url
 
 from bittrade.errors import BitTradeError
-from bittrade.extensions import cache_redis, db, limits_storage
-from bittrade.services import market
+from bittrade.extensions import db
+from bittrade.services import market, redis_servers
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GOOD_COST = 12
@@ -113,10 +113,7 @@ def _grants(connection: sa.Connection) -> Iterator[Finding]:
 
 
 def _redis() -> Iterator[Finding]:
-    for name, ping in (
-        ("REDIS_URL", lambda: cache_redis().ping()),
-        ("QUEUE_REDIS_URL", lambda: limits_storage().storage.ping()),
-    ):
+    for name, client in redis_servers.clients():
         url = make_url(_config(name))
         if url.host not in LOOPBACK and not url.password:
             yield Finding(
@@ -125,7 +122,8 @@ def _redis() -> Iterator[Finding]:
         if url.host not in LOOPBACK and url.drivername == "redis":
             yield Finding(f"{name} is not encrypted", "Let Redis speak TLS, and write rediss://")
         try:
-            ping()
+            for fault, remedy in redis_servers.list_faults(client):
+                yield Finding(f"{name}: {fault}", remedy)
         except RedisError as error:
             yield Finding(
                 f"Redis does not answer at {name}: {type(error).__name__}", "Start it, or mend the URL"

@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import Flask
 
-from bittrade.extensions import is_gevent, socketio
+from bittrade.extensions import is_gevent, own_name, socketio
 from bittrade.services import audit
 from bittrade.sockets import clients, transport
-from bittrade.sockets.delivery import PatientRedisManager
+from bittrade.sockets.delivery import PatientRedisManager, Seal
 from bittrade.sockets.gate import Gate, Limits
 from bittrade.sockets.upkeep import Upkeep
 
@@ -23,7 +23,11 @@ def init_sockets(app: Flask) -> None:
         app,
         async_mode="gevent" if is_gevent() else "threading",
         transports=app.config["SOCKET_TRANSPORTS"],
-        client_manager=PatientRedisManager(app.config["QUEUE_REDIS_URL"]),
+        client_manager=PatientRedisManager(
+            app.config["QUEUE_REDIS_URL"],
+            channel=own_name(app.config["INSTALLATION_ID"], "socket-events"),
+            seal=Seal(app.config["JWT_SECRET"]),
+        ),
         always_connect=True,  # a client's CONNECT is answered before it gets any event, as Node's server does
         cors_allowed_origins="*" if origins == ["*"] else origins or None,  # an empty list would be everybody
         cors_credentials=False,

@@ -1,5 +1,7 @@
 """From an event to its sockets: in this process, and through Redis in all of them. It knows nothing of BitTrade's events."""
 
+import hashlib
+import hmac
 import logging
 import random
 import time
@@ -18,10 +20,9 @@ from bittrade.extensions import FAST_LIMITS
 
 log = logging.getLogger(__name__)
 
-# What Flask-SocketIO listens on; python-socketio's own default differs, and a writer that used it would be unheard.
-SOCKET_CHANNEL = "flask-socketio"
 # How long nothing is published after a failure, and how long a silent connection is believed to be alive.
 WRITER_PAUSE_S = 0.5
+MARK_BYTES = 32  # 128 bits in hexadecimal, before each message
 SILENCE_S = 5.0
 # An event of a room says what the last so many before it said; what it jumps over beyond that was told to nobody.
 MAX_SKIPPED = 15
@@ -148,6 +149,25 @@ class LocalDelivery(socketio.Manager):
             self._skipped.pop(room, None)
 
 
+class Seal:
+    """Marks messages as an installation's own. Whoever can write to Redis, but has no secret, cannot."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = hashlib.sha256(b"bittrade socket events\0" + secret.encode()).digest()
+
+    def close(self, message: str) -> bytes:
+        body = message.encode()
+        return self._mark(body) + body
+
+    def open(self, message: bytes) -> bytes | None:
+        """Return the message without its mark; None where the mark is not ours."""
+        mark, body = message[:MARK_BYTES], message[MARK_BYTES:]
+        return body if hmac.compare_digest(mark, self._mark(body)) else None
+
+    def _mark(self, body: bytes) -> bytes:
+        return hmac.digest(self._key, body, "sha256").hex()[:MARK_BYTES].encode()
+
+
 class PatientRedisManager(socketio.RedisManager, LocalDelivery):
     """Carries events between processes, and takes Redis as it comes.
 
@@ -155,8 +175,9 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
     connection that has died without a word, and waits for a Redis that hangs once, not once an event.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, channel=SOCKET_CHANNEL, redis_options=FAST_LIMITS)  # type: ignore[call-arg]
+    def __init__(self, url: str, *, channel: str, seal: Seal) -> None:
+        super().__init__(url, channel=channel, redis_options=FAST_LIMITS)  # type: ignore[call-arg]
+        self._seal = seal
         self._writer: redis.Redis | None = None
         self._silent_until = 0.0
 
@@ -166,13 +187,13 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
             counts["events unpublished"] += 1
             return
         try:
-            self._publish_now(self.json.dumps(data))
+            self._publish_now(self._seal.close(self.json.dumps(data)))
             counts["events published"] += 1
         except redis.RedisError as error:
             counts["events unpublished"] += 1
             log.warning("could not publish a socket event: %s", error)
 
-    def _publish_now(self, message: str) -> None:
+    def _publish_now(self, message: bytes) -> None:
         if self._writer is None:
             # Once more where a pooled connection has died, but not where Redis hangs.
             retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
@@ -182,6 +203,16 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
         except redis.RedisError:
             self._silent_until = time.monotonic() + WRITER_PAUSE_S
             raise
+
+    def _listen(self) -> Iterator[bytes]:
+        """Yield what our own processes published; whatever another wrote is counted and dropped."""
+        for message in self._redis_listen_with_retries():
+            opened = self._seal.open(message["data"])
+            if opened is None:
+                counts["events foreign"] += 1
+                log.warning("dropped a socket event that no process of this installation published")
+            else:
+                yield opened
 
     def _listener(self) -> redis.Redis:
         # It must not reconnect by itself: each time it is lost and found belongs in the log.

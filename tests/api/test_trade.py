@@ -16,7 +16,7 @@ from bittrade.extensions import db
 from bittrade.models import IdempotencyKey, Transaction
 from bittrade.services import ledger
 from tests.api.conftest import BUY
-from tests.fixtures import Person, new_user, set_price, together
+from tests.fixtures import Person, key_of, new_user, set_price, together
 
 SELL = {**BUY, "action": "sell", "currency": "btc", "amount": "0.001"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -255,10 +255,14 @@ def test_on_a_price_that_is_too_old_nothing_is_traded(app: Flask, client: FlaskC
 
 
 def test_a_price_that_only_the_cache_has_is_not_traded_on(
-    client: FlaskClient, user: Person, redis_url: str
+    app: Flask, client: FlaskClient, user: Person, redis_url: str
 ) -> None:
     with redis.Redis.from_url(redis_url) as cache:
-        cache.set("latest_btc_price", '{"btc_usd_price": 1, "buy_rate_inr": 1, "sell_rate_inr": 1}', ex=60)
+        cache.set(
+            key_of(app, "latest_btc_price"),
+            '{"btc_usd_price": 1, "buy_rate_inr": 1, "sell_rate_inr": 1}',
+            ex=60,
+        )
     assert trade(client, user).status_code == 503
 
 

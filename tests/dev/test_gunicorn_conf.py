@@ -201,7 +201,7 @@ def test_the_one_worker_that_took_polling_is_replaced_when_it_gets_company(trans
 
 
 def test_a_reload_brings_new_code_also_of_what_the_master_looked_at(application, tmp_path):
-    fake = "VERSION = {}\n\ndef load(**_):\n    return type('Config', (), {{'is_sqlite': False}})\n"
+    fake = "VERSION = {}\n\ndef load(**_):\n    return type('Config', (), {{'is_sqlite': False, 'check_redis_servers': print}})\n"
     (tmp_path / "config.py").write_text(fake.format(1))
     (tmp_path / "dummy.py").write_text(answering("str(__import__('config').VERSION)"))
     with serving(application) as (server, url, _):

@@ -11,6 +11,7 @@ from bittrade.jobs.schedule import ScheduleEntry
 from bittrade.jobs.scheduler import SteadyScheduler
 
 Table = tuple[ScheduleEntry, ...]
+INSTALLATION = "a1b2c3"
 
 
 def wait_until(is_true: Callable[[], object], *, within_s: float) -> float:
@@ -35,11 +36,11 @@ def redis(redis_url: str) -> Iterator["Redis"]:
 def app(redis_url: str) -> Iterator[Flask]:
     """As much of the application as a job needs."""
     app = Flask("jobs")
-    app.config["QUEUE_REDIS_URL"] = redis_url
+    app.config.update(QUEUE_REDIS_URL=redis_url, INSTALLATION_ID=INSTALLATION)
     with app.app_context():
         yield app
 
 
 @pytest.fixture
 def new_scheduler(redis: "Redis") -> Callable[[Table], SteadyScheduler]:
-    return lambda table: SteadyScheduler(connection=redis, table=table)
+    return lambda table: SteadyScheduler(connection=redis, table=table, installation=INSTALLATION)

@@ -12,13 +12,17 @@ from rq.serializers import JSONSerializer
 
 from bittrade import services
 from bittrade.errors import DatabaseUnavailable, ProviderError
+from bittrade.extensions import own_name
 from bittrade.jobs import alone, ledger, maintenance
 from bittrade.jobs import market as jobs
 from bittrade.jobs.scheduler import NamedJob
 from bittrade.services import market
 from bittrade.services.ledger import Proof
 
-LOCK = alone.LOCK_PREFIX + "update_price"
+from .conftest import INSTALLATION
+
+LOCKS = own_name(INSTALLATION, alone.LOCK_PREFIX)
+LOCK = LOCKS + "update_price"
 
 
 def test_a_job_reports_what_its_service_did(
@@ -33,7 +37,7 @@ def test_a_job_reports_what_its_service_did(
     outcomes = [jobs.update_price(), jobs.update_sentiment(), jobs.update_chart("7d"), jobs.fill_missing()]
     assert outcomes == ["changed", "recorded", "recorded", "price, 7d"]
     assert charts == ["7d"]
-    assert not redis.keys(alone.LOCK_PREFIX + "*")
+    assert not redis.keys(LOCKS + "*")
 
 
 def test_a_job_that_overlaps_itself_does_nothing(
@@ -64,7 +68,7 @@ def test_a_job_that_overlaps_itself_does_nothing(
 def test_charts_of_different_timeframes_do_not_keep_each_other_out(
     app: Flask, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis.set(alone.LOCK_PREFIX + "update_chart-1d", "somebody", ex=25)
+    redis.set(LOCKS + "update_chart-1d", "somebody", ex=25)
     monkeypatch.setattr(market, "update_chart", lambda timeframe: None)
     monkeypatch.setattr(market, "is_chart_fresh", lambda _timeframe: False)
     assert jobs.update_chart("1d") == alone.SKIPPED

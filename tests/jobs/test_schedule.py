@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from bittrade.domain.pricing import TIMEFRAMES
+from bittrade.extensions import own_name
 from bittrade.jobs.schedule import (
     Reconciliation,
     ScheduleEntry,
@@ -19,10 +20,14 @@ from bittrade.jobs.schedule import (
 )
 from bittrade.jobs.scheduler import WATCHDOG_S, SteadyScheduler
 
+from .conftest import INSTALLATION
+
 Table = tuple[ScheduleEntry, ...]
 NewScheduler = Callable[[Table], SteadyScheduler]
 
-SCHEDULED = SteadyScheduler.scheduled_jobs_key
+SCHEDULED = own_name(INSTALLATION, "schedule")
+PRICE_RUNS, MARKET_RUNS = (f"rq:queue:{own_name(INSTALLATION, name)}" for name in ("price", "market"))
+HOURLY_JOB = f"rq:job:{INSTALLATION}-bittrade-hourly"
 HOURLY = ScheduleEntry("bittrade-hourly", "bittrade.jobs.market.update_chart", ("1d",), cron="0 * * * *")
 OFTEN = ScheduleEntry("bittrade-often", "bittrade.jobs.market.update_price", interval_s=30, queue="price")
 
@@ -32,8 +37,8 @@ def _due(redis: Redis) -> dict[str, float]:
 
 
 def _queued(redis: Redis) -> list[str]:
-    ids = redis.lrange("rq:queue:price", 0, -1) + redis.lrange("rq:queue:market", 0, -1)
-    return sorted(raw.decode().partition("_at_")[0] for raw in ids)
+    ids = redis.lrange(PRICE_RUNS, 0, -1) + redis.lrange(MARKET_RUNS, 0, -1)
+    return sorted(raw.decode().partition("_at_")[0].removeprefix(f"{INSTALLATION}-") for raw in ids)
 
 
 def _at(text: str) -> float:
@@ -145,7 +150,7 @@ def test_what_was_withdrawn_is_removed_and_other_peoples_entries_are_not(
     reconcile(scheduler, (HOURLY, OFTEN))
     assert reconcile(scheduler, (OFTEN,)) == Reconciliation(removed=("bittrade-hourly",))
     assert set(_due(redis)) == {"bittrade-often", "somebody-elses"}
-    assert not redis.exists("rq:job:bittrade-hourly")
+    assert not redis.exists(HOURLY_JOB)
 
 
 # --- starts, the watchdog, and two at once ------------------------------------------------------------------------
@@ -160,15 +165,15 @@ def test_the_watchdog_restores_what_was_deleted_by_hand(
     if lost in {"entry", "both"}:
         redis.zrem(SCHEDULED, "bittrade-hourly")
     if lost in {"template", "both"}:
-        redis.delete("rq:job:bittrade-hourly")
+        redis.delete(HOURLY_JOB)
     if lost == "unreadable":
-        redis.hset("rq:job:bittrade-hourly", "meta", b"\x80\x04garbage")
+        redis.hset(HOURLY_JOB, "meta", b"\x80\x04garbage")
     scheduler.tick()
     began = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: began + WATCHDOG_S + 0.1)
     scheduler.tick()
     assert set(_due(redis)) == {"bittrade-hourly", "bittrade-often"}
-    assert redis.exists("rq:job:bittrade-hourly")
+    assert redis.exists(HOURLY_JOB)
 
 
 def test_the_watchdog_looks_at_least_every_ten_seconds() -> None:
@@ -209,8 +214,8 @@ def test_a_fresh_start_queues_the_price_the_sentiment_and_all_five_charts_at_onc
     queued = new_scheduler(market_schedule(price_interval_s=30)).tick()
     charts = {f"bittrade-chart-{timeframe}" for timeframe in TIMEFRAMES}
     assert set(queued) == charts | {"bittrade-price", "bittrade-sentiment"}
-    assert redis.llen("rq:queue:price") == 1
-    assert redis.llen("rq:queue:market") == 6
+    assert redis.llen(PRICE_RUNS) == 1
+    assert redis.llen(MARKET_RUNS) == 6
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------
@@ -237,7 +242,7 @@ def test_moments_missed_while_no_scheduler_ran_are_not_made_up_for(
     scheduler = new_scheduler((OFTEN,))
     scheduler.tick()
     redis.zadd(SCHEDULED, {OFTEN.id: time.time() - 3600})
-    redis.delete("rq:queue:price")
+    redis.delete(PRICE_RUNS)
     assert scheduler.tick() == [OFTEN.id]
     assert scheduler.tick() == []
     assert _due(redis)[OFTEN.id] == pytest.approx(time.time() + 30, abs=2)
@@ -257,11 +262,11 @@ def test_a_run_whose_time_to_live_has_passed_makes_room_for_the_next(
 ) -> None:
     scheduler = new_scheduler((OFTEN,))
     scheduler.tick()
-    (expired,) = redis.lrange("rq:queue:price", 0, -1)
+    (expired,) = redis.lrange(PRICE_RUNS, 0, -1)
     redis.delete(b"rq:job:" + expired)
     _make_due(redis, OFTEN)
     assert scheduler.tick() == [OFTEN.id]
-    (fresh,) = redis.lrange("rq:queue:price", 0, -1)
+    (fresh,) = redis.lrange(PRICE_RUNS, 0, -1)
     assert fresh != expired
 
 
@@ -269,7 +274,7 @@ def test_every_run_carries_its_limits(redis: Redis, new_scheduler: NewScheduler)
     for entry in schedule(price_interval_s=30, ledger_interval_s=3600):
         scheduler = new_scheduler((replace(entry, first_after_s=0),))
         scheduler.tick()
-        (run_id,) = redis.lrange(f"rq:queue:{entry.queue}", 0, -1)
+        (run_id,) = redis.lrange(f"rq:queue:{own_name(INSTALLATION, entry.queue)}", 0, -1)
         run = scheduler.job_class.fetch(run_id.decode(), connection=redis)
         assert (run.func_name, tuple(run.args)) == (entry.function, entry.args)
         assert (run.timeout, run.result_ttl, run.failure_ttl) == (entry.timeout_s, 60, 3600)
@@ -283,7 +288,7 @@ def test_entries_and_runs_are_json_and_never_pickles(redis: Redis, new_scheduler
         data = redis.hgetall(key)
         assert b"\x80\x04" not in data.get(b"meta", b"")
         assert data[b"created_at"]
-    assert b"entry" in redis.hget("rq:job:bittrade-hourly", "meta")
+    assert b"entry" in redis.hget(HOURLY_JOB, "meta")
 
 
 def test_a_run_that_was_killed_is_made_up_for_in_seconds_unless_it_is_due_sooner(

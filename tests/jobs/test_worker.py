@@ -153,7 +153,7 @@ def test_the_scheduler_tells_how_the_feed_is(
     start: Start, private_redis: PrivateRedis, prepared_database: str
 ) -> None:
     with Redis.from_url(private_redis.url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
-        pubsub.subscribe("flask-socketio")
+        pubsub.psubscribe("bittrade:*:socket-events")
         start("scheduler", PRICE_INTERVAL_S="600")
         wait_until(
             lambda: b"market_status" in (pubsub.get_message(timeout=1) or {"data": b""})["data"], within_s=15

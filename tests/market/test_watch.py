@@ -14,11 +14,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bittrade import cache, wire
-from bittrade.extensions import db
+from bittrade.extensions import db, own_name
 from bittrade.models import BitcoinData
 from bittrade.services import halt, market, settings
 from bittrade.services.market import price as market_price
 from bittrade.services.market import watch as market_watch
+from bittrade.sockets.delivery import MARK_BYTES
 from dev.services import PrivateRedis
 from tests.fixtures import dollars, set_price, together, wait_until
 
@@ -28,15 +29,16 @@ pytestmark = pytest.mark.usefixtures("inside")
 class Listener:
     """Hears the sockets' messages as a web process does: from Redis."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, installation: str) -> None:
+        self._channel = own_name(installation, "socket-events")
         self._pubsub = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)
-        self._pubsub.subscribe("flask-socketio")
+        self._pubsub.subscribe(self._channel)
         self._marks = redis.Redis.from_url(url)
         self.events()
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """Names and payloads since the last call."""
-        self._marks.publish("flask-socketio", "mark")
+        self._marks.publish(self._channel, "mark")
         found = []
         while True:
             message = self._pubsub.get_message(timeout=5)
@@ -44,7 +46,7 @@ class Listener:
                 continue
             if message["data"] == b"mark":
                 return found
-            sent = orjson.loads(message["data"])
+            sent = orjson.loads(message["data"][MARK_BYTES:])
             if sent.get("method") == "emit":
                 data = sent["data"]
                 found.append((sent["event"], data[0] if isinstance(data, list) else data))
@@ -55,7 +57,7 @@ class Listener:
 
 @pytest.fixture
 def told(inside: Flask, redis_url: str) -> Listener:
-    return Listener(redis_url)
+    return Listener(redis_url, inside.config["INSTALLATION_ID"])
 
 
 def make_older(seconds: float) -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from bittrade import cache, unit_of_work
 from bittrade.domain.portfolio import Portfolio
-from bittrade.extensions import cache_redis
 from bittrade.services import corrections, portfolio
 from tests.fixtures import set_price
 from tests.money.conftest import Trader
@@ -57,7 +56,7 @@ def test_what_is_carried_on_equals_what_is_folded_anew(trader: Trader, app: Flas
         trader.get("/api/portfolio")  # keeps the fold here
     carried = trader.get("/api/portfolio").get_json()
     with app.app_context():
-        cache_redis().delete(cache.user_portfolio_key(trader.person.id))
+        cache.release(cache.user_portfolio_key(trader.person.id))
         anew = portfolio.get_portfolio(trader.person.id)
     for name in ("holdings_btc", "cost_inr", "realised_gain_inr", "proceeds_without_cost_inr", "seq"):
         assert carried[name] == anew[name]

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 import config
 from bittrade import create_app
 from bittrade.extensions import limits_storage, queue_redis
+from dev.services import PrivateRedis
 from tests.fixtures import ROOT, Person
 
 NewApp = Callable[..., Flask]
@@ -271,8 +272,11 @@ def test_doctor_says_when_database_tables_or_price_are_missing(
     assert "no price fresh enough" in told()
 
 
-def test_doctor_has_nothing_to_say_about_a_good_deployment(new_app: NewApp, price: None) -> None:
+def test_doctor_has_nothing_to_say_about_a_good_deployment(
+    new_app: NewApp, private_redis: PrivateRedis, price: None
+) -> None:
     good = new_app(
+        REDIS_URL=private_redis.url,  # the run's own may have other users
         RATELIMIT_ENABLED=True,
         BCRYPT_COST=12,
         TRUSTED_HOSTS=["x.example"],

@@ -6,6 +6,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bittrade import cache
+from tests.fixtures import key_of
 
 FOREIGN = [
     b"not json",
@@ -24,7 +25,7 @@ def test_what_another_program_wrote_under_our_key_is_a_miss(
     app: Flask, client: FlaskClient, price: None, redis_url: str, raw: bytes
 ) -> None:
     with redis.Redis.from_url(redis_url) as server:
-        server.set(cache.LATEST_PRICE, raw)
+        server.set(key_of(app, cache.LATEST_PRICE), raw)
         answer = client.get("/api/bitcoin/current")
         assert (answer.status_code, answer.get_json()["cached"]) == (200, False)
         assert client.get("/api/market-rates").get_json()["cached"] is True  # it was put right
@@ -34,7 +35,7 @@ def test_what_is_put_comes_back_until_its_time_is_over(app: Flask, redis_url: st
     with app.app_context(), redis.Redis.from_url(redis_url) as server:
         cache.put("a", {"b": [1, None, "ü"]}, 60)
         assert cache.get("a") == {"b": [1, None, "ü"]}
-        assert 0 < server.ttl("a") <= 60
+        assert 0 < server.ttl(key_of(app, "a")) <= 60
 
 
 def test_a_users_value_counts_only_at_its_own_seq(app: Flask) -> None:

@@ -11,33 +11,34 @@ from flask import Flask
 from bittrade import cache, unit_of_work, wire
 from bittrade.domain.pricing import ChartPoint, ChartSeries, SentimentReading
 from bittrade.errors import AnswerRefused, InvalidTimeframe, NoData, ProviderError
-from bittrade.extensions import db
+from bittrade.extensions import db, own_name
 from bittrade.models import BitcoinChartData, BitcoinData, BitcoinSentiment
 from bittrade.services import market, settings
-from tests.fixtures import add_prices, dollars, together
+from tests.fixtures import add_prices, dollars, key_of, together
 
 pytestmark = pytest.mark.usefixtures("inside")
 
 
 @pytest.fixture
-def told(redis_url: str) -> "Listener":
+def told(inside: Flask, redis_url: str) -> "Listener":
     """What web processes would hear."""
-    return Listener(redis_url)
+    return Listener(redis_url, inside.config["INSTALLATION_ID"])
 
 
 class Listener:
     """Hears the sockets' messages as a web process does: from Redis."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, installation: str) -> None:
+        self._channel = own_name(installation, "socket-events")
         self._pubsub = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)
-        self._pubsub.subscribe("flask-socketio")
+        self._pubsub.subscribe(self._channel)
         # The subscription stands once a message to ourselves arrives.
         self._marks = redis.Redis.from_url(url)
         self.events()
 
     def events(self) -> list[str]:
         """Names of the events since the last call."""
-        self._marks.publish("flask-socketio", "mark")
+        self._marks.publish(self._channel, "mark")
         names: list[str] = []
         while True:
             message = self._pubsub.get_message(timeout=5)
@@ -121,10 +122,10 @@ def test_a_price_that_our_own_clock_dated_ahead_is_stale_and_hides_no_later_one(
         assert market.price_for_trade(session, wire.now()).btc_usd_cents == 45_010_00
 
 
-def test_the_cache_holds_the_newest_price_for_at_most_a_minute(redis_url: str) -> None:
+def test_the_cache_holds_the_newest_price_for_at_most_a_minute(inside: Flask, redis_url: str) -> None:
     market.record_price(dollars(45_000))
     with redis.Redis.from_url(redis_url) as client:
-        assert 0 < client.ttl(cache.LATEST_PRICE) <= 60
+        assert 0 < client.ttl(key_of(inside, cache.LATEST_PRICE)) <= 60
     assert market.get_current()["cached"] is True
 
 
@@ -218,10 +219,10 @@ def test_a_chart_is_kept_once_for_each_timeframe_and_the_newest_wins() -> None:
 
 
 @pytest.mark.parametrize("timeframe", cache.CHART_TTL_S)
-def test_a_chart_is_cached_for_its_stated_time(timeframe: str, redis_url: str) -> None:
+def test_a_chart_is_cached_for_its_stated_time(inside: Flask, timeframe: str, redis_url: str) -> None:
     market.record_chart(series(timeframe))
     with redis.Redis.from_url(redis_url) as client:
-        left = client.ttl(f"chart_data_{timeframe}")
+        left = client.ttl(key_of(inside, f"chart_data_{timeframe}"))
     assert cache.CHART_TTL_S[timeframe] - 60 < left <= cache.CHART_TTL_S[timeframe]
 
 

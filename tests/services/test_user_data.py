@@ -12,7 +12,7 @@ from bittrade import cache
 from bittrade.services import funds
 from bittrade.services.funds import Funds
 from dev.services import PrivateRedis
-from tests.fixtures import Person, new_user, set_price, together
+from tests.fixtures import Person, key_of, new_user, set_price, together
 
 BUY = {"action": "buy", "type": "market", "amount": "10", "currency": "inr"}
 
@@ -42,8 +42,8 @@ def test_the_caches_last_for_their_stated_times(app: Flask, client: FlaskClient,
     client.get("/api/balance", headers=user.headers)
     client.get("/api/transactions", headers=user.headers)
     with redis.Redis.from_url(redis_url) as held:
-        assert 540 < held.ttl(f"user_balance_{user.id}") <= 600
-        assert 3540 < held.ttl(f"user_transactions_{user.id}") <= 3600
+        assert 540 < held.ttl(key_of(app, f"user_balance_{user.id}")) <= 600
+        assert 3540 < held.ttl(key_of(app, f"user_transactions_{user.id}")) <= 3600
 
 
 def test_a_second_look_at_the_history_comes_from_the_cache_and_is_the_same(
@@ -74,7 +74,7 @@ def test_what_redis_holds_of_an_earlier_moment_is_not_served(
     for read in READS.values():
         read(client, user)
     with redis.Redis.from_url(redis_url) as held:
-        old = {key: held.get(key) for key in held.keys("user_*")}
+        old = {key: held.get(key) for key in held.keys(key_of(app, "user_*"))}
         assert len(old) == 2
         with app.app_context():
             funds.deposit(user.id, Funds(50, 0))
@@ -93,7 +93,7 @@ def test_garbage_in_the_cache_is_a_miss(
     user = new_user(app, inr=100)
     with redis.Redis.from_url(redis_url) as held:
         for name in ("balance", "transactions"):
-            held.set(f"user_{name}_{user.id}", garbage)
+            held.set(key_of(app, f"user_{name}_{user.id}"), garbage)
     assert client.get("/api/balance", headers=user.headers).get_json()["available_inr"] == 100
     assert history_seq(client, user) == 1
 
@@ -103,8 +103,8 @@ def test_a_key_of_another_type_in_the_cache_is_a_miss(
 ) -> None:
     user = new_user(app, inr=100)
     with redis.Redis.from_url(redis_url) as held:
-        held.delete(f"user_balance_{user.id}")
-        held.lpush(f"user_balance_{user.id}", "a list")
+        held.delete(key_of(app, f"user_balance_{user.id}"))
+        held.lpush(key_of(app, f"user_balance_{user.id}"), "a list")
     assert client.get("/api/balance", headers=user.headers).get_json()["available_inr"] == 100
 
 

@@ -19,11 +19,12 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
 from bittrade.sockets import delivery, transport
-from bittrade.sockets.delivery import SOCKET_CHANNEL, PatientRedisManager
+from bittrade.sockets.delivery import PatientRedisManager, Seal
 from bittrade.sockets.transport import MAX_WAITING, MAX_WAITING_BYTES, Allowance, Outbox, WebSocket
 from dev.services import PrivateRedis
 from tests.fixtures import wait_until
 
+CHANNEL, SECRET = "bittrade:one:socket-events", "a secret of this installation"
 FRAMES = 15_000
 Pair = tuple[gevent_socket.socket, gevent_socket.socket]
 
@@ -204,11 +205,11 @@ def test_several_processes_refuse_polling_and_say_what_to_do(new_app: Callable[.
 def test_an_unsent_event_costs_one_time_out_and_no_error(
     private_redis: PrivateRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = PatientRedisManager(private_redis.url)
+    writer = PatientRedisManager(private_redis.url, channel=CHANNEL, seal=Seal(SECRET))
     with redis.Redis.from_url(private_redis.url).pubsub(ignore_subscribe_messages=True) as listener:
-        listener.subscribe(SOCKET_CHANNEL)
+        listener.subscribe(CHANNEL)
         writer._publish({"method": "first"})
-        assert _next(listener) == b'{"method": "first"}'
+        assert Seal(SECRET).open(_next(listener)) == b'{"method": "first"}'
         private_redis.hang()
         began = time.monotonic()
         for _ in range(50):
@@ -233,11 +234,11 @@ def test_a_listener_notices_a_redis_that_hangs(
 ) -> None:
     """Its connection stays open, and listening to it for ever would be deafness."""
     monkeypatch.setattr(delivery, "SILENCE_S", 0.1)
-    manager = PatientRedisManager(private_redis.url)
+    manager = PatientRedisManager(private_redis.url, channel=CHANNEL, seal=Seal(SECRET))
     with manager._listener() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
-        listener.subscribe(SOCKET_CHANNEL)
+        listener.subscribe(CHANNEL)
         messages = delivery._messages(listener)
-        client.publish(SOCKET_CHANNEL, b"one")
+        client.publish(CHANNEL, b"one")
         assert next(messages)["data"] == b"one"
         private_redis.hang()
         with pytest.raises(redis.ConnectionError):
@@ -248,10 +249,10 @@ def test_a_quiet_channel_is_asked_and_believed(
     private_redis: PrivateRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "SILENCE_S", 0.02)
-    manager = PatientRedisManager(private_redis.url)
+    manager = PatientRedisManager(private_redis.url, channel=CHANNEL, seal=Seal(SECRET))
     with manager._listener() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
-        listener.subscribe(SOCKET_CHANNEL)
-        later = threading.Timer(0.3, client.publish, [SOCKET_CHANNEL, b"late"])  # fifteen silences long
+        listener.subscribe(CHANNEL)
+        later = threading.Timer(0.3, client.publish, [CHANNEL, b"late"])  # fifteen silences long
         later.start()
         assert next(delivery._messages(listener))["data"] == b"late"
         later.join()

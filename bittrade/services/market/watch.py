@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import broadcast, cache, unit_of_work, wire
-from bittrade.extensions import queue_redis
+from bittrade.extensions import own, queue_redis
 from bittrade.models import BitcoinPriceEvent
 from bittrade.services import settings
 from bittrade.services.market import basis as market_basis
 from bittrade.services.market import price as market_price
 from bittrade.services.market import sources as market_sources
 
-STATE_KEY = "bittrade:market-state"  # what was told last, for all schedulers there may be
+STATE_KEY = "market-state"  # what was told last, for all schedulers there may be
 STATUS = "market_status"
 STATUS_TTL_S = 1
 NEXT_RUNS = "market_next_runs"
@@ -39,7 +39,7 @@ def look(next_runs: Mapping[str, float]) -> bool:
         state = _state(session, wire.now())
     told = orjson.dumps({"feed": state["feed"], "trading": state["trading"]})
     # One command, so that of several schedulers exactly one sees each change.
-    if queue_redis().set(STATE_KEY, told, get=True) == told:
+    if queue_redis().set(own(STATE_KEY), told, get=True) == told:
         return False
     broadcast.market_status(state)
     return True
