@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from bittrade.domain.names import is_readable
 from bittrade.domain.transaction_types import TYPE_NAMES
 from bittrade.errors import (
     InvalidAction,
@@ -139,7 +140,7 @@ class KeyBody(Body):
     @field_validator("name")
     @classmethod
     def _printable(cls, name: str) -> str:
-        if not name.strip() or not name.isprintable():
+        if not is_readable(name.strip()):
             raise ValueError("Input should be printable")
         return name.strip()
 

@@ -9,7 +9,7 @@ from flask import g, request
 from bittrade.api import limits
 from bittrade.api.limits import Limit
 from bittrade.errors import TokenMissing
-from bittrade.services import auth
+from bittrade.services import audit, auth
 from bittrade.services.auth import Identity
 
 Handler = Callable[..., Any]
@@ -45,7 +45,8 @@ def protected(
             limits.check(limits.KEY)
         if limit is not limits.READ:
             limits.check(limit)
-        return handler(*args, **kwargs)
+        with audit.asked_by(g.identity):
+            return handler(*args, **kwargs)
 
     guarded.access = "protected"  # type: ignore[attr-defined]
     guarded.scope = tuple(scope)  # type: ignore[attr-defined]

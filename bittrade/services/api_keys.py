@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from bittrade import unit_of_work, wire
 from bittrade.errors import InvalidInput, KeyNotFound, TokenInvalid, TooManyKeys
 from bittrade.models import ApiKey, Balance, User
-from bittrade.services import audit
+from bittrade.services import audit, rights
 from bittrade.services.identity import KEY_SCOPES, Identity
 
 MARK = "bt_"
@@ -43,6 +43,7 @@ def create_key(
     def work(session: Session) -> dict[str, Any]:
         # Locked, so that two at once can't both be the last one allowed.
         session.execute(sa.select(User.id).where(User.id == user_id).with_for_update())
+        rights.confirm(session)
         count = sa.select(sa.func.count()).select_from(ApiKey)
         if (session.scalar(count.where(ApiKey.user_id == user_id, *_good_at(now))) or 0) >= MAX_KEYS:
             raise TooManyKeys(max_keys=MAX_KEYS)

@@ -10,9 +10,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,7 @@ from sqlalchemy.orm import Session
 from bittrade import unit_of_work, wire
 from bittrade.errors import BitTradeError
 from bittrade.models import AuditEvent
+from bittrade.services.identity import Identity
 
 log = logging.getLogger(__name__)
 # What a stranger can make happen as often as they like is written once in this time for each cause.
@@ -41,9 +43,20 @@ class Origin:
     address: str | None = None
     request_id: str | None = None
     device: str | None = None
+    asker: Identity | None = None  # whose token or key was good when the request came in
 
 
 origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - frozen
+
+
+@contextmanager
+def asked_by(identity: Identity) -> Iterator[None]:
+    """Let what happens inside be asked by somebody."""
+    token = origin.set(replace(origin.get(), asker=identity))
+    try:
+        yield
+    finally:
+        origin.reset(token)
 
 
 def record(

@@ -58,8 +58,8 @@ def place_trade(user_id: int, instruction: Instruction, *, idempotency_key: str 
     """Execute a market order, exactly once for one key.
 
     Raises InsufficientFunds, InvalidAmount, OrderOutOfRange, RatesUnavailable, PriceUncertain, TradingHalted, PriceMoved,
-    the quote's errors, IdempotencyKeyReused, ClientOrderIdReused; OutcomeUnknown where the database went away during COMMIT (the
-    same key then tells).
+    the quote's errors, IdempotencyKeyReused, ClientOrderIdReused; TokenInvalid where who asks was logged out meanwhile;
+    OutcomeUnknown where the database went away during COMMIT (the same key then tells).
     """
 
     def work(session: Session) -> tuple[Placed, Posted | None]:

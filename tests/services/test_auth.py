@@ -3,8 +3,9 @@
 import base64
 import json
 import secrets
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
@@ -12,12 +13,13 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_jwt_extended import create_refresh_token
+from jwt import api_jws as jws
 
 from bittrade import wire
 from bittrade.errors import AccountLocked, EmailTaken, InvalidCredentials, InvalidInput, TokenInvalid
 from bittrade.extensions import db
 from bittrade.models import AuditEvent, LoginFailure, User
-from bittrade.services import auth
+from bittrade.services import auth, passwords
 from tests.fixtures import PASSWORD, Person, new_user, together
 
 pytestmark = pytest.mark.usefixtures("inside")
@@ -39,7 +41,11 @@ def sign(inside: Flask) -> Callable[..., str]:
     """Make a token with our secret, as another program would."""
 
     def make(claims: dict[str, Any], *, key: str | None = None, algorithm: str = "HS256") -> str:
-        return jwt.encode(claims, key or inside.config["JWT_SECRET"], algorithm=algorithm)
+        moments = {name: value.timestamp() for name, value in claims.items() if isinstance(value, datetime)}
+        payload = json.dumps(
+            {**claims, **moments}
+        ).encode()  # PyJWT itself makes no claim that it would not take
+        return jws.encode(payload, key or inside.config["JWT_SECRET"], algorithm=algorithm)
 
     return make
 
@@ -83,6 +89,33 @@ def test_a_token_that_pyjwt_made_from_id_and_email_is_accepted(
         {"jti": "of-their-own"},
         {"jti": ""},
         {"jti": "x" * 500},
+        {"jti": 7},
+        {"jti": ["a"]},
+        {"jti": "é"},
+        {"exp": time.time() + 3600.25},
+        {"exp": 1e300},
+        {"exp": 10**18},
+        {"exp": 10**400},
+        {"exp": int(time.time() * 1000)},
+        {"iat": time.time() + 3},
+        {"iat": int(time.time()) + 60},
+        {"iat": int(time.time()) + 14 * 3600},
+        {"iat": "yesterday"},
+        {"iat": None},
+        {"iat": True},
+        {"nbf": int(time.time())},
+        {"sub": 7},
+        {"sub": {"id": 1}},
+        {"iss": ["somebody"]},
+        {"aud": "shop"},
+        {"aud": ["shop", "app"]},
+        {"aud": {"deep": 1}},
+        {"aud": 7},
+        {"aud": None},
+        {"type": 7},
+        {"type": "user"},
+        {"scope": None},
+        {"email": 7},
     ],
 )
 def test_what_else_such_a_token_holds_does_not_matter(
@@ -98,8 +131,10 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "exp as text": {"exp": "9999999999"},
     "exp as a word": {"exp": "tomorrow"},
     "exp in the past": {"exp": 1_000_000_000},
-    "exp beyond all clocks": {"exp": 10**18},
-    "exp that overflows": {"exp": 10**400},
+    "exp in the past, with a fraction": {"exp": 1_000_000_000.5},
+    "exp of negative infinity": {"exp": -(10**400)},
+    "exp that is no number": {"exp": float("nan")},
+    "exp that is no number of JSON": {"exp": float("inf")},
     "exp as a list": {"exp": [1]},
     "exp as a bool": {"exp": True},
     "no id": {"id": None},
@@ -114,10 +149,8 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "id as an object": {"id": {"$gt": 0}},
     "id of nobody": {"id": 2**62},
     "issued in the future": {"iat": 9_999_999_999},
-    "iat as text": {"iat": "yesterday"},
     "not yet valid": {"nbf": 9_999_999_999},
     "a refresh token": {"type": "refresh"},
-    "of a type unheard of": {"type": 7},
 }
 
 
@@ -492,15 +525,15 @@ def test_a_login_that_was_under_way_does_not_survive_a_change_of_password(
     user = new_user(app)
     with app.app_context():
         identity = auth.authenticate(user.token)
-        checked = auth.passwords.matches
+        checked = passwords.matches
 
         def slow(password: str, hashed: str | None) -> bool:
             is_right = checked(password, hashed)
-            monkeypatch.setattr(auth.passwords, "matches", checked)
+            monkeypatch.setattr(passwords, "matches", checked)
             auth.change_password(identity, current=user.password, new="another long pass phrase")
             return is_right
 
-        monkeypatch.setattr(auth.passwords, "matches", slow)
+        monkeypatch.setattr(passwords, "matches", slow)
         with pytest.raises(InvalidCredentials):
             auth.login(email=user.email, password=user.password)
         token, _ = auth.login(email=user.email, password="another long pass phrase")

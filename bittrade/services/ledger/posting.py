@@ -12,6 +12,7 @@ from bittrade.domain.money import Asset
 from bittrade.domain.transaction_types import TYPES
 from bittrade.errors import InsufficientFunds, InvalidAmount, UnbalancedEntry, UserNotFound
 from bittrade.models import Balance, LedgerLeg, Transaction
+from bittrade.services import rights
 
 MAX_BALANCE = 2**63 - 1  # what a BIGINT holds
 BALANCE_COLUMNS = tuple(getattr(Balance, name) for name in BALANCE_ACCOUNTS)
@@ -40,9 +41,11 @@ class Posted:
 def lock_balance(session: Session, user_id: int) -> dict[str, int]:
     """Return the seven accounts and `seq`, locked until the unit of work ends: its first statement.
 
-    Raises UserNotFound.
+    Raises UserNotFound, or TokenInvalid where the token or key of who asks has ended meanwhile.
     """
-    return _read(session, _balance_of(user_id).with_for_update())
+    held = _read(session, _balance_of(user_id).with_for_update())
+    rights.confirm(session)
+    return held
 
 
 def read_balance(session: Session, user_id: int) -> dict[str, int]:
