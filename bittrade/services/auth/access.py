@@ -125,33 +125,27 @@ def _admit(session: Session, claims: Claims, revoked_at: datetime | None) -> boo
     user = session.execute(
         sa.select(User.disabled_at, User.tokens_revoked_at).where(User.id == claims.user_id).with_for_update()
     ).one()
-    if user.disabled_at is not None or user.tokens_revoked_at != revoked_at:
-        return False
     row = session.get(LoginSession, claims.fingerprint)
     if row is not None:
         return row.revoked_at is None
     now = wire.now()
-    if revoked_at is not None and not _is_issued_after(claims, revoked_at):
-        return False
-    is_good = revoked_at is None or not _is_doubtful(claims, revoked_at, now)
-    ended_at = None if is_good else now
+    is_good = user.disabled_at is None and user.tokens_revoked_at == revoked_at
+    is_good = is_good and (revoked_at is None or _is_newer(claims, revoked_at, now))
+    ended_at = None if is_good else now  # what was refused once is never good again
     times = {"issued_at": now, "expires_at": claims.expires_at, "revoked_at": ended_at}
     session.add(LoginSession(jti=claims.fingerprint, user_id=claims.user_id, **times, **_whereabouts()))
     return is_good
 
 
-def _is_issued_after(claims: Claims, moment: datetime) -> bool:
-    """Whether the token says that it is newer; of whole seconds the whole second counts."""
+def _is_newer(claims: Claims, revoked_at: datetime, now: datetime) -> bool:
+    """Whether the token says, and can be believed, that it was made after a moment.
+
+    Of whole seconds the whole second counts. A clock that is ahead proves nothing of a token's age.
+    """
     issued_at = claims.issued_at
-    if issued_at is None:
+    if issued_at is None or (issued_at > now.timestamp() and now - revoked_at < DOUBT):
         return False
-    return (issued_at + 1 if issued_at % 1 == 0 else issued_at) > moment.timestamp()
-
-
-def _is_doubtful(claims: Claims, revoked_at: datetime, now: datetime) -> bool:
-    """Whether its maker's clock is ahead, so that what it says of its age proves nothing."""
-    is_ahead = claims.issued_at is not None and claims.issued_at > now.timestamp()
-    return is_ahead and now - revoked_at < DOUBT
+    return (issued_at + 1 if issued_at % 1 == 0 else issued_at) > revoked_at.timestamp()
 
 
 def _note_seen(session_id: str, last_seen_at: datetime | None) -> None:
