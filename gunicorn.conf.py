@@ -19,7 +19,9 @@ bind = f"{env.get('HOST') or '127.0.0.1'}:{env.get('PORT') or '3001'}"
 
 # `gunicorn -w` wins over this. With more than one, sockets are websocket only: see post_fork.
 workers = int(env.get("WEB_CONCURRENCY") or "1")
-worker_class = "gevent"
+# gunicorn's gevent worker with a parser in C (docs/adr/0020); "gevent" is its fallback. It stands beside this file.
+worker_class = "llhttp_worker.LlhttpWorker"
+pythonpath = os.path.dirname(os.path.abspath(__file__))
 
 # Each open WebSocket holds one connection; when all are taken nobody is accepted, so leave room for plain HTTP.
 worker_connections = int(env.get("SOCKETS_PER_PROCESS") or "2500") + 500

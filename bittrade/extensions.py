@@ -29,6 +29,7 @@ from bittrade import database
 
 log = logging.getLogger(__name__)
 EXPOSED_HEADERS = [
+    "ETag",
     "Idempotent-Replayed",
     "Retry-After",
     "X-RateLimit-Limit",

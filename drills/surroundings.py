@@ -28,6 +28,7 @@ SOURCES = (
     "config.py",
     "redis_address.py",
     "gunicorn.conf.py",
+    "llhttp_worker.py",
     "wsgi.py",
     "dev",
     "drills",

@@ -6,6 +6,7 @@ from bittrade.api import (
     account,
     asyncapi,
     auth,
+    caching,
     errors,
     events,
     health,
@@ -18,15 +19,18 @@ from bittrade.api import (
 )
 from bittrade.api.front import init_front
 from bittrade.api.openapi import register_openapi
+from bittrade.api.ready import init_ready
 
 
 def init_api(app: Flask) -> None:
     """Bind the blueprints, the error answers and the API's descriptions."""
     app.url_map.merge_slashes = False  # or `/api//trade` is an HTML page that says where to go
     requests.init_app(app)
+    caching.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
     for module in (auth, account, keys, market, trade, user_data, events, health, asyncapi):
         app.register_blueprint(module.blueprint)
     register_openapi(app)
     init_front(app)
+    init_ready(app)

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 PREFIX = "limit"
 PAUSE_S = 1.0  # after a failure Redis is left alone this long
 MAX_COUNTED = 50_000  # counters that one process keeps
+UNCOUNTED = (
+    "bittrade.uncounted"  # in the environment of a request that nobody made: api/ready.py counts for it
+)
 
 
 def address() -> str:
@@ -77,7 +80,7 @@ SETTINGS = tuple(limit.setting for group in (READ, LOGIN, REGISTER, WRITE, TRADE
 
 def check(limits: Iterable[Limit]) -> None:
     """Count this request against each limit. Raises RateLimited."""
-    if not current_app.config["RATELIMIT_ENABLED"]:
+    if not current_app.config["RATELIMIT_ENABLED"] or UNCOUNTED in request.environ:
         return
     for limit in limits:
         standing = _count(limit)
@@ -109,15 +112,32 @@ class Standing:
     def resets_in_s(self) -> int:
         return max(1, ceil(self.resets_at - time.time()))
 
+    def headers(self) -> list[tuple[str, str]]:
+        """What a client is told of it."""
+        return [
+            ("X-RateLimit-Limit", str(self.allowed)),
+            ("X-RateLimit-Remaining", str(max(0, self.remaining))),
+            ("X-RateLimit-Reset", str(int(self.resets_at))),
+        ]
+
+
+def count_read(app: Flask, who: str) -> Standing | None:
+    """Count a read that is answered without Flask; None where nothing is limited."""
+    return _standing(app, READ[0], "", who) if app.config["RATELIMIT_ENABLED"] else None
+
 
 def _count(limit: Limit) -> Standing:
-    allowed = _parse(current_app.config[limit.setting])
+    where = "" if limit.is_shared else request.endpoint
+    return _standing(current_app, limit, where or "", limit.who())
+
+
+def _standing(app: Flask, limit: Limit, where: str, who: str) -> Standing:
+    allowed = _parse(app.config[limit.setting])
     seconds = allowed.get_expiry()
     window = int(time.time() // seconds)
-    where = "" if limit.is_shared else request.endpoint
     # The window's number is in the key, so that what is left follows from the count: one question, not two.
-    raw = f"{limit.setting}:{where}:{limit.who()}:{window}"
-    counter = _counters()
+    raw = f"{limit.setting}:{where}:{who}:{window}"
+    counter: Counters = app.extensions["bittrade_limits"]
     count = counter.local(raw, seconds) if limit.is_local else counter.everywhere(raw, seconds)
     return Standing(allowed.amount, allowed.amount - count, (window + 1) * seconds)
 
@@ -164,11 +184,6 @@ class Counters:
             del self._counts[key], self._ends[key]
 
 
-def _counters() -> Counters:
-    counters: Counters = current_app.extensions["bittrade_limits"]
-    return counters
-
-
 def init_app(app: Flask) -> None:
     app.extensions["bittrade_limits"] = Counters()
     app.after_request(_tell)
@@ -178,7 +193,5 @@ def _tell(response: Response) -> Response:
     """Tell the client how it stands with the limit that it is nearest to."""
     standing = g.get("standing")
     if standing is not None:
-        response.headers["X-RateLimit-Limit"] = str(standing.allowed)
-        response.headers["X-RateLimit-Remaining"] = str(max(0, standing.remaining))
-        response.headers["X-RateLimit-Reset"] = str(int(standing.resets_at))
+        response.headers.extend(standing.headers())
     return response

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from bittrade.api.caching import shared
 from bittrade.api.openapi import documented
 from bittrade.api.schemas import (
     CandlesAnswer,
@@ -24,6 +25,7 @@ blueprint = Blueprint("market", __name__, url_prefix="/api")
 
 @blueprint.get("/bitcoin/current")
 @documented(CurrentAnswer, NoData, tag="market")
+@shared
 def current() -> Any:
     """Everything about the newest price."""
     return market.get_current()
@@ -31,6 +33,7 @@ def current() -> Any:
 
 @blueprint.get("/market-rates")
 @documented(RatesAnswer, NoData, tag="market")
+@shared
 def market_rates() -> Any:
     """The rates at which BitTrade sells (buy_rate_inr) and buys (sell_rate_inr) one bitcoin."""
     return market.get_rates()
@@ -38,6 +41,7 @@ def market_rates() -> Any:
 
 @blueprint.get("/bitcoin/chart/<timeframe>")
 @documented(ChartAnswer, InvalidTimeframe, NoData, tag="market")
+@shared
 def chart(timeframe: str) -> Any:
     """The price over 1d, 7d, 30d, 90d or 365d."""
     return market.get_chart(timeframe)
@@ -45,6 +49,7 @@ def chart(timeframe: str) -> Any:
 
 @blueprint.get("/bitcoin/sentiment")
 @documented(SentimentAnswer, NoData, tag="market")
+@shared
 def sentiment() -> Any:
     """The Fear & Greed index of the latest day."""
     return market.get_sentiment()
@@ -52,6 +57,7 @@ def sentiment() -> Any:
 
 @blueprint.get("/bitcoin/history")
 @documented(list[PastPrice], tag="market")
+@shared
 def history(query: HistoryQuery) -> Any:
     """The latest recorded prices, newest first."""
     return market.list_history(query.limit)
@@ -59,6 +65,7 @@ def history(query: HistoryQuery) -> Any:
 
 @blueprint.get("/bitcoin/candles")
 @documented(CandlesAnswer, NoData, tag="market")
+@shared
 def candles(query: CandlesQuery) -> Any:
     """Candles of the recorded prices, oldest first; an interval without a price is there, with nulls."""
     return market.get_candles(query.interval, query.limit)

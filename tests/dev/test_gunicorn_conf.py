@@ -107,7 +107,7 @@ def test_gunicorn_knows_every_setting_and_they_are_the_measured_ones(application
     expected = {
         "bind": "['127.0.0.1:3001']",
         "workers": "1",
-        "worker_class": "gevent",
+        "worker_class": "llhttp_worker.LlhttpWorker",
         "worker_connections": "3000",
         "timeout": "30",
         "graceful_timeout": "13",
