@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from flask import Flask
@@ -167,16 +167,44 @@ def fetch() -> None:
 
 
 @ledger_group.command("verify")
+@click.option(
+    "--all/--recent", "is_whole", default=True, help="from the first transaction, or from the last proof on"
+)
+@click.option("--against", type=click.File(), help="a digest that was kept elsewhere")
 @operation
-def verify() -> None:
-    """Prove that every asset sums to zero and every balance follows from its legs; exit status 1 where not."""
-    proof = ledger.verify()
+def verify(is_whole: bool, against: TextIO | None) -> None:
+    """Prove that the books follow from their rows, and no row was changed; exit status 1 where not."""
+    if against is not None and not is_whole:
+        raise click.UsageError("a digest is compared with the whole of the books: leave out --recent")
+    digest = None if against is None else ledger.read_digest(against)
+    proof = ledger.verify(digest=digest) if is_whole else ledger.verify_recent()
     for fault in proof.faults:
         click.echo(fault, err=True)
     click.echo(f"{proof.transactions} transactions, {proof.legs} legs, {proof.balances} balances")
+    if proof.unchained:
+        click.echo(f"{proof.unchained} users' histories are not chained up to their end: ledger chain")
     if proof.faults:
         raise click.ClickException(f"{len(proof.faults)} faults")
+    if not proof.is_complete:
+        raise click.ClickException("it took too long: not all of the books was read")
     click.echo("the books are right")
+
+
+@ledger_group.command("chain")
+@operation
+def chain_histories() -> None:
+    """Bring the hash chain of every user up to the end of their history; once, after the upgrade that brought it."""
+    users = ledger.list_unchained()
+    count = sum(ledger.extend(user_id) for user_id in users)
+    click.echo(f"{count} transactions of {len(users)} users chained")
+
+
+@ledger_group.command("digest")
+@operation
+def write_digest() -> None:
+    """Print each user's newest link. Keep it where whoever can write to the database can't reach it."""
+    for line in ledger.write_digest():
+        click.echo(line, nl=False)
 
 
 @trading_group.command("halt")

@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_TRIES = 4
 RETRY_FOR_S = 5  # a lock's time-out is 3 s, and no request shall take 12
-PROOF_TIMEOUT_S = 900
+# A proof reads ranges. The server ends a longer statement itself, also when whoever asked it was killed.
+PROOF_STATEMENT_S = 60
+PROOF_TEXT_BYTES = 2**20  # what GROUP_CONCAT may return; MySQL's own limit would cut a transaction's legs
 _LEVELS = {Meaning.STORAGE: logging.ERROR, Meaning.REFUSED: logging.ERROR}  # somebody has to act
 # SQLite has one writer. Waiting for it inside SQLite would stop a whole gevent process, so writers queue here first.
 _sqlite_writer = threading.BoundedSemaphore(1)
@@ -115,26 +117,38 @@ def reading() -> Iterator[Session]:
 
 @contextmanager
 def proving() -> Iterator[Session]:
-    """A session for queries that take minutes and must all see one moment: a snapshot, on a connection of its own.
+    """A session for many queries that must all see one moment: a snapshot, on a connection of its own.
 
-    The pool's connections give up after some seconds, so that a request does; a proof of the books may not.
+    The pool's connections give up after some seconds, so that a request does; a proof of the books may wait longer for
+    one range, but not for ever.
     """
     if db.engine.dialect.name == "sqlite":
         with reading() as session:  # its transactions are snapshots already
             yield session
         return
     options = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]
-    limits = {**options["connect_args"], "read_timeout": PROOF_TIMEOUT_S}
+    limits = {**options["connect_args"], "read_timeout": PROOF_STATEMENT_S + 5}
     engine = sa.create_engine(
         db.engine.url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=limits
     )
     try:
         with Session(engine) as session:
+            _limit_statements(session.connection())
             yield session
     except exc.DBAPIError as error:
         raise _translated(error) from error
     finally:
         engine.dispose()
+
+
+def _limit_statements(connection: sa.Connection) -> None:
+    is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+    name, value = (
+        ("max_statement_time", PROOF_STATEMENT_S)
+        if is_mariadb
+        else ("max_execution_time", PROOF_STATEMENT_S * 1000)
+    )
+    connection.exec_driver_sql(f"SET SESSION {name}={value}, group_concat_max_len={PROOF_TEXT_BYTES}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ CREATE USER IF NOT EXISTS 'bittrade_app'@'%' IDENTIFIED BY 'change-me-app';
 GRANT SELECT, INSERT ON `bittrade`.`transactions` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`ledger_legs` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`audit_events` TO 'bittrade_app'@'%';
+GRANT SELECT, INSERT ON `bittrade`.`traded_prices` TO 'bittrade_app'@'%';
 
 -- Changed, never removed.
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`users` TO 'bittrade_app'@'%';
@@ -23,6 +24,8 @@ GRANT SELECT, INSERT, UPDATE ON `bittrade`.`api_keys` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`bitcoin_chart_data` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`bitcoin_sentiment` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`upstreams` TO 'bittrade_app'@'%';
+GRANT SELECT, INSERT, UPDATE ON `bittrade`.`ledger_proofs` TO 'bittrade_app'@'%';
+GRANT SELECT, INSERT, UPDATE ON `bittrade`.`ledger_checkpoints` TO 'bittrade_app'@'%';
 
 -- Short-lived: purged when it has served its purpose.
 GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`sessions` TO 'bittrade_app'@'%';

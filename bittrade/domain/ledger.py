@@ -5,8 +5,9 @@ constructed, so it cannot be posted. Which entries a type of transaction allows 
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bittrade.domain.money import Asset
 from bittrade.errors import UnbalancedEntry
@@ -42,8 +43,7 @@ HOUSE_ACCOUNTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One account's change. Amounts are rupees or satoshis; a user's leg changes the balance's column by its amount."""
 
     account: str
@@ -75,18 +75,32 @@ class Entry:
 
     def change(self, user_id: int, asset: Asset, accounts: Collection[str] = tuple(BALANCE_ACCOUNTS)) -> int:
         """Return by how much these accounts of a user change in all."""
-        return sum(leg.amount for leg in self._of(user_id, asset) if leg.account in accounts)
+        return sum(
+            leg.amount
+            for leg in self.legs
+            if leg.user_id == user_id and leg.asset is asset and leg.account in accounts
+        )
 
     def amount(self, user_id: int, asset: Asset) -> int:
-        """Return what the history says changed hands: the change of what the user owns; where that stays (a reserve,
-        interest), what went from one account to another."""
-        if owned := self.change(user_id, asset, OWNED_ACCOUNTS):
-            return abs(owned)
-        amounts = [leg.amount for leg in self._of(user_id, asset)]
-        return max(sum(part for part in amounts if part > 0), -sum(part for part in amounts if part < 0))
+        """Return what the history says changed hands."""
+        return amount_of(self.legs, user_id, asset)
 
-    def _of(self, user_id: int, asset: Asset) -> list[Leg]:
-        return [leg for leg in self.legs if leg.user_id == user_id and leg.asset is asset]
+
+def amount_of(legs: Iterable[Leg], user_id: int, asset: Asset) -> int:
+    """Return the change of what the user owns, without its sign.
+
+    Where that stays the same (a reserve, interest): how much went from one account to another.
+    """
+    owned = gained = lost = 0
+    for leg in legs:
+        if leg.user_id == user_id and leg.asset is asset:
+            if leg.account in OWNED_ACCOUNTS:
+                owned += leg.amount
+            if leg.amount > 0:
+                gained += leg.amount
+            else:
+                lost -= leg.amount
+    return abs(owned) or max(gained, lost)
 
 
 def transfer(*, user_id: int, house: str, inr: int = 0, btc: int = 0) -> Entry:

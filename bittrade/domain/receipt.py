@@ -5,6 +5,7 @@ A trade keeps it for ever, by itself: the price row it names may be thinned out 
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from bittrade.domain.money import Asset
@@ -57,8 +58,8 @@ class Receipt:
     quote_id: str | None = None
 
     def recompute(self) -> Fill:
-        """The trade's figures, worked out again from the receipt alone."""
-        return fill(self.order, self.basis.rates)
+        """Return the trade's figures, worked out again from the receipt alone."""
+        return recompute(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         order = {
@@ -77,3 +78,19 @@ class Receipt:
             age_ms=held["age_ms"],
             quote_id=held["quote_id"],
         )
+
+
+def recompute(held: dict[str, Any]) -> Fill:
+    """Work a trade's figures out again from its receipt's JSON. The proof does so a million times."""
+    order = held["order"]
+    rates = _rates(held["btc_usd_cents"], held["buy_multiplier"], held["sell_multiplier"])
+    return fill(Order(_ACTIONS[order["action"]], _ASSETS[order["asset"]], order["amount"]), rates)
+
+
+@lru_cache(maxsize=1024)  # many trades share a price
+def _rates(btc_usd_cents: int, buy: int, sell: int) -> Rates:
+    return rates_for(btc_usd_cents, Multipliers(buy=buy, sell=sell))
+
+
+_ACTIONS = {action.value: action for action in Action}
+_ASSETS = {asset.value: asset for asset in Asset}

@@ -4,10 +4,10 @@ The posting, the proof, the API's schemas and the database's CHECK all read it. 
 migration that renews the CHECK (CONTRIBUTING.md, "Add a transaction type").
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from bittrade.domain.ledger import HOUSE_CUSTODY, HOUSE_TRADING, OWNED_ACCOUNTS, Entry
+from bittrade.domain.ledger import HOUSE_CUSTODY, HOUSE_TRADING, OWNED_ACCOUNTS, Leg
 from bittrade.domain.money import Asset
 
 RISES, FALLS, STAYS = 1, -1, 0
@@ -29,10 +29,12 @@ class TransactionType:
     accounts: dict[str, int] | None = None
     house: frozenset[str] = field(default_factory=frozenset)
     has_receipt: bool = False
+    audited_as: str | None = None  # the action under which the audit log knows it, where staff makes it
 
-    def faults(self, entry: Entry, user_id: int) -> Iterator[str]:
-        """Say how an entry departs from its type, if it does."""
-        for leg in entry.legs:
+    def faults(self, legs: Iterable[Leg], user_id: int) -> Iterator[str]:
+        """Say how the legs of a transaction of this user depart from its type, if they do."""
+        owned = {Asset.INR: 0, Asset.BTC: 0}
+        for leg in legs:
             if leg.user_id not in (None, user_id):
                 yield f"it moves {leg.account} of user {leg.user_id}"
             elif self.accounts is None:
@@ -42,11 +44,12 @@ class TransactionType:
                     yield f"{self.name} does not move {leg.account}"
             elif leg.account not in self.accounts or leg.amount * self.accounts[leg.account] < 0:
                 yield f"{self.name} does not change {leg.account} by {leg.amount}"
+            elif leg.account in OWNED_ACCOUNTS:
+                owned[leg.asset] += leg.amount
         if self.accounts is not None:
             for asset, sign in ((Asset.INR, self.inr), (Asset.BTC, self.btc)):
-                owned = entry.change(user_id, asset, OWNED_ACCOUNTS)
-                if owned * sign < 0 or (sign == STAYS and owned):
-                    yield f"{self.name} does not change what its user owns by {owned} {asset}"
+                if owned[asset] * sign < 0 or (sign == STAYS and owned[asset]):
+                    yield f"{self.name} does not change what its user owns by {owned[asset]} {asset}"
 
 
 _BUY = {"available_inr": FALLS, "available_btc": RISES}
@@ -58,10 +61,24 @@ _TABLE = (
     TransactionType("MARKET_BUY", FALLS, RISES, _BUY, _TRADING, has_receipt=True),
     TransactionType("MARKET_SELL", RISES, FALLS, _SELL, _TRADING, has_receipt=True),
     # Money from outside and back.
-    TransactionType("DEPOSIT", RISES, RISES, {"available_inr": RISES, "available_btc": RISES}, _CUSTODY),
-    TransactionType("WITHDRAWAL", FALLS, FALLS, {"available_inr": FALLS, "available_btc": FALLS}, _CUSTODY),
+    TransactionType(
+        "DEPOSIT",
+        RISES,
+        RISES,
+        {"available_inr": RISES, "available_btc": RISES},
+        _CUSTODY,
+        audited_as="deposit",
+    ),
+    TransactionType(
+        "WITHDRAWAL",
+        FALLS,
+        FALLS,
+        {"available_inr": FALLS, "available_btc": FALLS},
+        _CUSTODY,
+        audited_as="withdrawal",
+    ),
     # Corrections.
-    TransactionType(REVERSAL),
+    TransactionType(REVERSAL, audited_as="transaction_reversed"),
 )
 TYPES: dict[str, TransactionType] = {kind.name: kind for kind in _TABLE}
 TYPE_NAMES: tuple[str, ...] = tuple(TYPES)

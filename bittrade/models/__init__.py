@@ -9,6 +9,7 @@ from bittrade.models.market import (
     Upstream,
 )
 from bittrade.models.operations import AuditEvent, Setting
+from bittrade.models.proof import LedgerCheckpoint, LedgerProof, TradedPrice
 from bittrade.models.transaction import IdempotencyKey, LedgerLeg, Quote, Transaction
 from bittrade.models.user import ApiKey, LoginFailure, LoginSession, User
 
@@ -21,11 +22,14 @@ __all__ = [
     "BitcoinPriceEvent",
     "BitcoinSentiment",
     "IdempotencyKey",
+    "LedgerCheckpoint",
     "LedgerLeg",
+    "LedgerProof",
     "LoginFailure",
     "LoginSession",
     "Quote",
     "Setting",
+    "TradedPrice",
     "Transaction",
     "Upstream",
     "User",

@@ -5,11 +5,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bittrade.domain.ledger import BALANCE_ACCOUNTS
 from bittrade.extensions import db
-from bittrade.models.types import MYSQL_TABLE, BigKey, WholeNumber
+from bittrade.models.types import MYSQL_TABLE, BigKey, WholeNumber, ascii_text
 
 
 class Balance(db.Model):  # type: ignore[name-defined]
-    """Rupees and satoshis per account. Only `services.ledger.post` writes here."""
+    """Rupees and satoshis per account. Only `services.ledger` writes here."""
 
     __tablename__ = "balances"
     __table_args__ = (
@@ -35,3 +35,8 @@ class Balance(db.Model):  # type: ignore[name-defined]
     collateral_btc: Mapped[int] = mapped_column(WholeNumber, default=0)
     borrowed_inr: Mapped[int] = mapped_column(WholeNumber, default=0)
     interest_accrued: Mapped[int] = mapped_column(WholeNumber, default=0)
+    # The newest link of the user's hash chain (domain/chain.py), and the `seq` that it stands for. Below `seq` where a
+    # process of an older version posted, or before `ledger chain` has run. `chain` stays before `chain_seq`: MariaDB
+    # assigns in this order, and the one depends on the other.
+    chain: Mapped[str] = mapped_column(ascii_text(64), default="", server_default=sa.text("''"))
+    chain_seq: Mapped[int] = mapped_column(WholeNumber, default=0, server_default=sa.text("0"))

@@ -46,11 +46,16 @@ def find_reason() -> str | None:
         return session.scalar(sa.select(Setting.value).where(Setting.key == TRADING_HALTED))
 
 
-def verify_or_halt() -> Proof:
-    """Prove the books; halt trading where they are wrong."""
-    proof = ledger.verify()
+def verify_or_halt(*, is_whole: bool = True) -> Proof:
+    """Prove the books; halt trading where they are wrong, and raise the alarm where the proof does not end."""
+    standing = ledger.find_standing()
+    if standing.is_alarm:
+        log.error("ledger: %s", standing)
+    proof = ledger.verify() if is_whole else ledger.verify_recent()
     if proof.faults:
         for fault in proof.faults:
             log.critical("ledger: %s", fault)
         halt_trading(f"ledger: {len(proof.faults)} faults, the first: {proof.faults[0]}")
+    if not proof.is_complete:
+        log.critical("ledger: the proof did not end in its time; %s", ledger.find_standing())
     return proof

@@ -25,7 +25,7 @@ BUY = transfer(user_id=1, house=HOUSE_TRADING, inr=-1000, btc=24420)
 
 
 def faults(name: str, entry: Entry, user_id: int = 1) -> list[str]:
-    return list(TYPES[name].faults(entry, user_id))
+    return list(TYPES[name].faults(entry.legs, user_id))
 
 
 @pytest.mark.parametrize("kind", TYPES.values(), ids=lambda kind: kind.name)
@@ -116,4 +116,4 @@ def test_a_type_whose_user_keeps_all_allows_no_loss() -> None:
         "X", accounts={"available_inr": -1, "reserved_inr": 1}, house=frozenset({HOUSE_TRADING})
     )
     leak = Entry((Leg("available_inr", Asset.INR, -5, 1), Leg(HOUSE_TRADING, Asset.INR, 5)))
-    assert list(kind.faults(leak, 1)) == ["X does not change what its user owns by -5 INR"]
+    assert list(kind.faults(leak.legs, 1)) == ["X does not change what its user owns by -5 INR"]

@@ -161,7 +161,7 @@ def test_housekeeping_reports_in_a_line(app: Flask, redis: Redis, monkeypatch: p
     monkeypatch.setattr(market, "thin_prices", lambda: 7)
     monkeypatch.setattr(services.maintenance, "purge", lambda: {"quotes": 3, "sessions": 0})
     proof = Proof(transactions=2, legs=4, balances=1, faults=())
-    monkeypatch.setattr(services.halt, "verify_or_halt", lambda: proof)
+    monkeypatch.setattr(services.halt, "verify_or_halt", lambda **_: proof)
     assert [jobs.thin_prices(), maintenance.purge(), ledger.verify()] == [
         "7 rows deleted",
         "3 quotes",

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bittrade.domain import chain
 from bittrade.domain.ledger import BALANCE_ACCOUNTS, Entry
 from bittrade.domain.money import Asset
 from bittrade.domain.transaction_types import TYPES
@@ -73,10 +74,13 @@ def post(
     below zero (the database's CHECK constraints say the same once more), and UnbalancedEntry where the entry is not one
     of its type.
     """
-    if faults := list(TYPES[posting.type].faults(entry, user_id)):
+    if faults := list(TYPES[posting.type].faults(entry.legs, user_id)):
         raise UnbalancedEntry(f"{posting.type}: {'; '.join(faults)}")
     after = apply(held, entry, user_id)
-    transaction_id = _insert_transaction(session, user_id, after["seq"], entry, posting, now)
+    row = _row(user_id, after["seq"], entry, posting, now)
+    transaction_id: int = session.execute(
+        sa.insert(Transaction.__table__).values(**row)
+    ).inserted_primary_key[0]  # type: ignore[attr-defined]
     session.execute(
         sa.insert(LedgerLeg.__table__),
         [
@@ -90,33 +94,44 @@ def post(
             for leg in entry.legs
         ],
     )
-    changed = {name: value for name, value in after.items() if value != held[name]}
+    changed: dict[str, Any] = {name: value for name, value in after.items() if value != held[name]}
+    changed |= _next_link(held["seq"], _digest({"id": transaction_id, **row}, entry))
     session.execute(sa.update(Balance).where(Balance.user_id == user_id).values(**changed))
     return Posted(transaction_id, now, after)
 
 
-def _insert_transaction(
-    session: Session, user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime
-) -> int:
-    result = session.execute(
-        sa.insert(Transaction.__table__).values(
-            user_id=user_id,
-            seq=seq,
-            type=posting.type,
-            status="EXECUTED",
-            is_pending=False,
-            btc_amount=entry.amount(user_id, Asset.BTC),
-            inr_amount=entry.amount(user_id, Asset.INR),
-            execution_price=posting.execution_price,
-            receipt=posting.receipt,
-            client_order_id=posting.client_order_id,
-            reverses_id=posting.reverses_id,
-            created_at=now,
-            executed_at=now,
-        )
-    )
-    transaction_id: int = result.inserted_primary_key[0]  # type: ignore[attr-defined]
-    return transaction_id
+def _row(user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "seq": seq,
+        "type": posting.type,
+        "status": "EXECUTED",
+        "is_pending": False,
+        "btc_amount": entry.amount(user_id, Asset.BTC),
+        "inr_amount": entry.amount(user_id, Asset.INR),
+        "execution_price": posting.execution_price,
+        "receipt": posting.receipt,
+        "client_order_id": posting.client_order_id,
+        "reverses_id": posting.reverses_id,
+        "created_at": now,
+        "executed_at": now,
+    }
+
+
+def _digest(row: dict[str, Any], entry: Entry) -> str:
+    columns = [chain.text_of(row[name]) for name in chain.COLUMNS]
+    return chain.digest(columns, map(chain.text_of_leg, entry.legs))
+
+
+def _next_link(seq: int, digest: str) -> dict[str, Any]:
+    """The chain goes on in the statement that writes the balance, if it had come as far as the history had."""
+    is_up_to_date = Balance.chain_seq == seq
+    before = sa.cast(Balance.chain, sa.String)  # from the column's character set into the connection's
+    link = sa.func.sha2(before.concat(digest), 256)
+    return {
+        "chain": sa.case((is_up_to_date, link), else_=before),
+        "chain_seq": sa.case((is_up_to_date, seq + 1), else_=Balance.chain_seq),
+    }
 
 
 def apply(held: dict[str, int], entry: Entry, user_id: int) -> dict[str, int]:

@@ -1,196 +1,266 @@
-"""The proof: recompute everything from the legs, and say where the books disagree with themselves."""
+"""The proof: recompute the books from their rows, and say where they disagree with themselves or with other tables.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+`verify()` proves everything from the first transaction on; `verify_recent()` what came after the checkpoints of the last
+right proof. Both read one consistent snapshot while trading goes on, in ranges, so that each statement is short. What
+must hold of rows is in `domain/proof.py`, what other tables must say of them in `evidence.py`.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
-from bittrade.domain.ledger import BALANCE_ACCOUNTS, HOUSE_ACCOUNTS, OWNED_ACCOUNTS
-from bittrade.domain.money import Asset
-from bittrade.domain.receipt import Receipt
-from bittrade.domain.transaction_types import REVERSAL, TYPES
+from bittrade.domain import proof as rules
+from bittrade.domain.ledger import BALANCE_ACCOUNTS
+from bittrade.domain.proof import Row, UserBooks
 from bittrade.errors import BitTradeError
-from bittrade.models import Balance, LedgerLeg, Transaction
-from bittrade.services.ledger.posting import BALANCE_COLUMNS
+from bittrade.models import Balance, LedgerCheckpoint, LedgerLeg, Transaction
+from bittrade.services.ledger import checkpoints
+from bittrade.services.ledger.evidence import Evidence
+from bittrade.services.ledger.ranges import Range, recent_ranges, whole_ranges
+from bittrade.services.ledger.reading import parse, read_rows
 
-TRADE_TYPES = tuple(kind.name for kind in TYPES.values() if kind.has_receipt)
+log = logging.getLogger(__name__)
+MAX_FAULTS = 1000  # more say nothing new
+USERS_AT_ONCE = 5000
+Digest = Mapping[int, tuple[int, str]]  # user → `seq` and link, as `ledger digest` wrote them
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What `verify` found; `faults` is empty when the books are right."""
+    """What was found; `faults` is empty when the books are right, as far as they were read."""
 
     transactions: int
     legs: int
     balances: int
     faults: tuple[str, ...]
+    kind: str = "whole"
+    is_complete: bool = True
+    unchained: int = 0  # users whose chain is behind their history
+
+    @property
+    def is_right(self) -> bool:
+        return self.is_complete and not self.faults
 
 
-def verify() -> Proof:
-    """Recompute everything from the legs, in one consistent snapshot."""
-    with unit_of_work.proving() as session:
-        faults = [
-            *_unbalanced_assets(session),
-            *_unbalanced_transactions(session),
-            *_wrong_balances(session),
-            *_broken_sequences(session),
-            *_amounts_without_legs(session),
-            *_unknown_accounts(session),
-            *_reversals_of_nothing(session),
-            *_wrong_receipts(session),
-        ]
-        sizes = [
-            session.scalar(sa.select(sa.func.count()).select_from(t)) or 0
-            for t in (Transaction, LedgerLeg, Balance)
-        ]
-    return Proof(transactions=sizes[0], legs=sizes[1], balances=sizes[2], faults=tuple(faults))
+def verify(*, digest: Digest | None = None, run_s: float = checkpoints.WHOLE_S) -> Proof:
+    """Prove everything, also against a digest that was kept elsewhere. Unfinished after `run_s`."""
+    return _prove("whole", run_s, digest or {})
 
 
-def _unbalanced_assets(session: Session) -> list[str]:
-    rows = session.execute(
-        sa.select(LedgerLeg.asset, sa.func.sum(LedgerLeg.amount)).group_by(LedgerLeg.asset)
-    )
-    return [f"{asset} sums to {total}, not to 0" for asset, total in rows if total != 0]
-
-
-def _unbalanced_transactions(session: Session) -> list[str]:
-    total = sa.func.sum(LedgerLeg.amount)
-    rows = session.execute(
-        sa.select(LedgerLeg.transaction_id, LedgerLeg.asset, total)
-        .group_by(LedgerLeg.transaction_id, LedgerLeg.asset)
-        .having(total != 0)
-        .limit(100)
-    )
-    return [f"transaction {number}: {asset} sums to {rest}, not to 0" for number, asset, rest in rows]
-
-
-def _wrong_balances(session: Session) -> list[str]:
-    sums: dict[tuple[int | None, str], int] = {
-        (user_id, account): int(total)
-        for user_id, account, total in session.execute(
-            sa.select(LedgerLeg.user_id, LedgerLeg.account, sa.func.sum(LedgerLeg.amount))
-            .where(LedgerLeg.user_id.is_not(None))
-            .group_by(LedgerLeg.user_id, LedgerLeg.account)
-        )
-    }
-    faults = []
-    for row in session.execute(sa.select(Balance.user_id, *BALANCE_COLUMNS)):
-        for account in BALANCE_ACCOUNTS:
-            held, proven = getattr(row, account), sums.pop((row.user_id, account), 0)
-            if held != proven:
-                faults.append(f"user {row.user_id}: {account} is {held}, its legs sum to {proven}")
-            if held < 0:
-                faults.append(f"user {row.user_id}: {account} is {held}, below 0")
-    faults += [f"user {user_id}: {account} has legs but no balance" for user_id, account in sums]
-    return faults
-
-
-def _broken_sequences(session: Session) -> list[str]:
-    """Each user's transactions are numbered 1 to `balances.seq` without a gap (they are unique by constraint)."""
-    counts = (
-        sa.select(
-            Transaction.user_id,
-            sa.func.count().label("count"),
-            sa.func.min(Transaction.seq).label("first"),
-            sa.func.max(Transaction.seq).label("last"),
-        )
-        .group_by(Transaction.user_id)
-        .subquery()
-    )
-    rows = session.execute(
-        sa.select(Balance.user_id, Balance.seq, counts.c.count, counts.c.first, counts.c.last).outerjoin(
-            counts, counts.c.user_id == Balance.user_id
-        )
-    )
-    return [
-        f"user {user_id}: {count or 0} transactions numbered {first} to {last}, the balance says {seq}"
-        for user_id, seq, count, first, last in rows
-        if (count or 0, last or 0) != (seq, seq) or (count and first != 1)
-    ]
-
-
-def _amounts_without_legs(session: Session) -> list[str]:
-    """What a history row says and how what its user owns changed are the same, in the direction that its type names.
-
-    A reversal undoes either direction, so of it only the size is compared; the legs it undoes were compared before.
-    """
-
-    def moved(asset: Asset) -> sa.ColumnElement[int]:
-        is_it = sa.and_(LedgerLeg.asset == asset.value, LedgerLeg.account.in_(OWNED_ACCOUNTS))
-        return sa.func.coalesce(sa.func.sum(sa.case((is_it, LedgerLeg.amount))), 0)
-
-    def is_wrong(asset: Asset, amount: Any) -> sa.ColumnElement[bool]:
-        signs = {kind.name: kind.inr if asset is Asset.INR else kind.btc for kind in TYPES.values()}
-        said = sa.case(*((Transaction.type == name, sign * amount) for name, sign in signs.items()))
-        is_reversal = Transaction.type == REVERSAL
-        return sa.or_(
-            sa.and_(~is_reversal, moved(asset) != said),
-            sa.and_(is_reversal, sa.func.abs(moved(asset)) != amount),
-        )
-
-    rows = session.execute(
-        sa.select(Transaction.id)
-        .outerjoin(
-            LedgerLeg,
-            sa.and_(LedgerLeg.transaction_id == Transaction.id, LedgerLeg.user_id == Transaction.user_id),
-        )
-        .group_by(Transaction.id, Transaction.type, Transaction.inr_amount, Transaction.btc_amount)
-        .having(
-            sa.or_(is_wrong(Asset.INR, Transaction.inr_amount), is_wrong(Asset.BTC, Transaction.btc_amount))
-        )
-        .limit(100)
-    )
-    return [f"transaction {row.id}: its amounts are not what its legs moved" for row in rows]
-
-
-def _unknown_accounts(session: Session) -> list[str]:
-    is_known = sa.or_(
-        sa.and_(LedgerLeg.user_id.is_(None), LedgerLeg.account.in_(HOUSE_ACCOUNTS)),
-        sa.and_(LedgerLeg.user_id.is_not(None), LedgerLeg.account.in_(BALANCE_ACCOUNTS)),
-    )
-    rows = session.execute(sa.select(LedgerLeg.id, LedgerLeg.account).where(~is_known).limit(100))
-    return [f"leg {row.id}: there is no account {row.account}" for row in rows]
-
-
-def _reversals_of_nothing(session: Session) -> list[str]:
-    is_odd = (Transaction.type == REVERSAL) != Transaction.reverses_id.is_not(None)
-    rows = session.scalars(sa.select(Transaction.id).where(is_odd).limit(100))
-    return [
-        f"transaction {number}: a reversal names what it undoes, and nothing else does" for number in rows
-    ]
-
-
-def _wrong_receipts(session: Session) -> Iterator[str]:
-    """Each trade's figures follow from its receipt, to the satoshi."""
-    trades = session.execute(
-        sa.select(
-            Transaction.id,
-            Transaction.type,
-            Transaction.inr_amount,
-            Transaction.btc_amount,
-            Transaction.execution_price,
-            Transaction.receipt,
-        ).where(Transaction.type.in_(TRADE_TYPES)),
-        execution_options={"yield_per": 1000},
-    )
-    for row in trades:
-        if not is_receipt_right(row):
-            yield f"transaction {row.id}: its figures do not follow from its receipt"
+def verify_recent(*, run_s: float = checkpoints.RECENT_S) -> Proof:
+    """Prove what came after the last right proof, and that nothing before it was added to or taken away."""
+    return _prove("recent", run_s, {})
 
 
 def is_receipt_right(row: Any) -> bool:
-    """Whether a trade's row follows from its receipt."""
+    """Return whether a trade's row, as the database has it, follows from its receipt."""
+    return rules.is_receipt_right(row, orjson.loads(row.receipt))
+
+
+def _prove(kind: str, run_s: float, digest: Digest) -> Proof:
+    number = _note("begin", lambda: checkpoints.begin(kind))
+    with unit_of_work.proving() as session:
+        run = _Run(session, kind, deadline=time.monotonic() + run_s)
+        run.load(digest)
+        run.read()
+        if run.is_complete:
+            run.close()
+    if run.is_complete and not run.faults:
+        _note("keep", run.keep)
+    found = run.proof()
+    if number is not None and run.is_complete:
+        _note("end", lambda: checkpoints.end(number, found.transactions, found.faults, run.last_leg_id))
+    return found
+
+
+def _note(what: str, work: Callable[[], Any]) -> Any:
+    """Write something down about the proof; where that can't be, the proof itself counts."""
     try:
-        fill = Receipt.from_json(orjson.loads(row.receipt)).recompute()
-    except (BitTradeError, KeyError, TypeError, ValueError):
-        return False
-    return (fill.kind, fill.inr, fill.satoshis, fill.price_inr) == (
-        row.type,
-        row.inr_amount,
-        row.btc_amount,
-        row.execution_price,
-    )
+        return work()
+    except (BitTradeError, SQLAlchemyError) as error:
+        log.warning("ledger: could not %s the proof's notes: %s", what, type(error).__name__)
+        return None
+
+
+@dataclass
+class _Run:
+    """One proof on its way."""
+
+    session: Session
+    kind: str
+    deadline: float
+    users: dict[int, UserBooks] = field(default_factory=dict)
+    balances: dict[int, dict[str, int]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    transactions: int = 0
+    legs: int = 0
+    unchained: int = 0
+    is_complete: bool = True
+    last_leg_id: int = 0
+    _checkpoints: dict[int, Any] = field(default_factory=dict)
+    _stood_at: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        kept_since = checkpoints.prices_kept_since(self.session)
+        self.evidence = Evidence(self.session, prices_kept_since=kept_since)
+        self.last_leg_id = self.session.scalar(sa.select(sa.func.max(LedgerLeg.id))) or 0
+
+    # --- before: what is claimed
+
+    def load(self, digest: Digest) -> None:
+        """Read the balances and checkpoints: where each user's books begin, and what is said of their chains."""
+        self._checkpoints = {
+            row.user_id: row for row in self._pages(LedgerCheckpoint, LedgerCheckpoint.user_id)
+        }
+        for row in self._pages(Balance, Balance.user_id):
+            balance = dict(row._mapping)
+            held = self._checkpoints.get(row.user_id)
+            books = self._books_from(row.user_id, held)
+            self.balances[row.user_id] = balance
+            self.unchained += row.chain_seq < row.seq
+            books.expect(row.chain_seq, row.chain, "the balance's chain")
+        if self.kind == "whole":
+            for user_id, held in self._checkpoints.items():
+                self._books(user_id).expect(held.seq, held.link, "the last proof")
+            for user_id, (seq, link) in digest.items():
+                self._books(user_id).expect(seq, link, "the digest")
+
+    def _books_from(self, user_id: int, held: Any) -> UserBooks:
+        if held is None or self.kind == "whole":
+            return self._books(user_id)
+        totals = {account: getattr(held, account) for account in BALANCE_ACCOUNTS}
+        books = UserBooks(user_id, held.seq, held.transaction_id, held.link, totals)
+        self.users[user_id] = books
+        return books
+
+    def _books(self, user_id: int) -> UserBooks:
+        books = self.users.get(user_id)
+        if books is None:
+            books = self.users[user_id] = UserBooks(user_id)
+        return books
+
+    def _pages(self, table: Any, key: Any) -> Iterator[Any]:
+        after = -1
+        while rows := self.session.execute(
+            sa.select(table.__table__).where(key > after).order_by(key).limit(USERS_AT_ONCE)
+        ).all():
+            yield from rows
+            after = rows[-1].user_id
+
+    # --- the rows
+
+    def read(self) -> None:
+        """Take in each range. The database reads the next one while this one is judged: one thread asks it all."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="proof") as database:
+            following: Future[Any] | None = None
+            for part in itertools.chain(self._ranges(), (None,)):
+                current = following
+                following = database.submit(self._fetch, part) if part is not None else None
+                if current is None:
+                    continue
+                self._take(*current.result())
+                for fault in database.submit(self.evidence.faults).result():
+                    self._fault(fault)
+                if time.monotonic() > self.deadline:
+                    self.is_complete = False
+                    return
+
+    def _ranges(self) -> Iterable[Range]:
+        if self.kind == "whole":
+            last = self.session.scalar(sa.select(sa.func.max(Transaction.id))) or 0
+            return whole_ranges(last)
+        seqs = {user_id: (books.seq, self.balances[user_id]["seq"]) for user_id, books in self.users.items()}
+        return recent_ranges(seqs)
+
+    def _fetch(self, part: Range) -> tuple[list[tuple[str, str | None]], int | None]:
+        texts = read_rows(self.session, part.transactions)
+        if part.legs is None:
+            return texts, None
+        return texts, self.session.scalar(sa.select(sa.func.count(LedgerLeg.id)).where(part.legs))
+
+    def _take(self, texts: list[tuple[str, str | None]], legs: int | None) -> None:
+        legs_before = self.legs
+        for row in parse(texts):
+            if isinstance(row, Row):
+                self._take_row(row)
+            else:
+                self._fault(row)
+        self.transactions += len(texts)
+        if legs is not None and legs != self.legs - legs_before:
+            self._fault(f"{legs - self.legs + legs_before} legs belong to no transaction")
+
+    def _take_row(self, row: Row) -> None:
+        for fault in rules.faults_of(row):
+            self._fault(fault)
+        self.legs += len(row.legs)
+        self._books(row.user_id).add(row)
+        for leg in row.legs:
+            if leg.user_id is not None:
+                totals = self._books(leg.user_id).totals
+                totals[leg.account] = totals.get(leg.account, 0) + leg.amount
+        self.evidence.take(row)
+
+    def _fault(self, text: str) -> None:
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(text)
+
+    # --- after: does it come to what is claimed
+
+    def close(self) -> None:
+        """Compare what was read with the balances."""
+        for user_id, books in self.users.items():
+            for fault in books.close(self.balances.get(user_id)):
+                self._fault(fault)
+        if self.kind == "recent":
+            for fault in self._late_legs():
+                self._fault(fault)
+
+    def _late_legs(self) -> Iterator[str]:
+        """Legs that are younger than the last proof, of transactions that it had seen already."""
+        last = checkpoints.find_last_leg_id(self.session)
+        if last is None:
+            return
+        rows = self.session.execute(
+            sa.select(LedgerLeg.id, LedgerLeg.transaction_id)
+            .outerjoin(Transaction, Transaction.id == LedgerLeg.transaction_id)
+            .outerjoin(LedgerCheckpoint, LedgerCheckpoint.user_id == Transaction.user_id)
+            .where(LedgerLeg.id > last)
+            .where(sa.or_(Transaction.id.is_(None), Transaction.seq <= LedgerCheckpoint.seq))
+            .limit(100)
+        )
+        for row in rows:
+            yield f"transaction {row.transaction_id}: leg {row.id} was added to it later"
+
+    def keep(self) -> None:
+        """Keep how far each user's books are proven now, where that is news; and the prices that were named."""
+        checkpoints.keep(
+            books
+            for user_id, books in self.users.items()
+            if self._is_news(books, self._checkpoints.get(user_id))
+        )
+        checkpoints.keep_prices(self.evidence.price_ids)
+
+    @staticmethod
+    def _is_news(books: UserBooks, held: Any) -> bool:
+        return books.seq > 0 and (held is None or (held.seq, held.link) != (books.seq, books.link))
+
+    def proof(self) -> Proof:
+        return Proof(
+            transactions=self.transactions,
+            legs=self.legs,
+            balances=len(self.balances),
+            faults=tuple(self.faults),
+            kind=self.kind,
+            is_complete=self.is_complete,
+            unchained=self.unchained,
+        )

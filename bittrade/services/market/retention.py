@@ -1,7 +1,8 @@
 """Thinning old prices: all of them for some days, then the last of each minute, then the last of each hour, for ever.
 
 In small units of work, so that recording and trading never wait for it, and for a bounded time: what is left over is
-done by the next run. The newest price is the last of its minute and hour, so it always stays.
+done by the next run. The newest price is the last of its minute and hour, so it always stays. So does every price that
+a receipt names, because the books are proven by it; the proof notes those long before they would go.
 """
 
 import time
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.domain.candles import surplus
-from bittrade.models import BitcoinData
+from bittrade.models import BitcoinData, TradedPrice
 
 MINUTE_S, HOUR_S = 60, 3600
 READ_ROWS = 2_000
@@ -66,11 +67,13 @@ def _read(begin: datetime, end: datetime, *, after_id: int) -> list[tuple[int, i
 
 
 def _delete(ids: list[int]) -> int:
-    def work(session: Session) -> None:
-        session.execute(sa.delete(BitcoinData).where(BitcoinData.id.in_(ids)))
+    def work(session: Session) -> int:
+        traded = set(session.scalars(sa.select(TradedPrice.price_id).where(TradedPrice.price_id.in_(ids))))
+        unnamed = [number for number in ids if number not in traded]
+        session.execute(sa.delete(BitcoinData).where(BitcoinData.id.in_(unnamed)))
+        return len(unnamed)
 
-    unit_of_work.commit(work)
-    return len(ids)
+    return unit_of_work.commit(work)
 
 
 def _epoch_s(moment: datetime) -> int:

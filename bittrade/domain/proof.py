@@ -1,0 +1,167 @@
+"""The rules of the proof: what must hold of each transaction by itself, and of a user's transactions together.
+
+Pure. Rows may come in any order; what is wrong comes out, a line a fault.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from bittrade.domain import chain
+from bittrade.domain.ledger import BALANCE_ACCOUNTS, HOUSE_ACCOUNTS, Leg, amount_of
+from bittrade.domain.money import Asset
+from bittrade.domain.receipt import recompute
+from bittrade.domain.trading import Action
+from bittrade.domain.transaction_types import FALLS, REVERSAL, RISES, TYPES
+from bittrade.errors import BitTradeError
+
+
+class Row(NamedTuple):
+    """A transaction as it was read, with its legs."""
+
+    id: int
+    user_id: int
+    seq: int
+    type: str
+    status: str
+    btc_amount: int
+    inr_amount: int
+    created_at: str
+    executed_at: str
+    execution_price: int | None
+    reverses_id: int | None
+    receipt: Any
+    legs: tuple[Leg, ...]
+    digest: str
+
+
+def faults_of(row: Row) -> Iterator[str]:
+    """Say what is wrong with one transaction."""
+    for fault in (*_faults_of_legs(row), *_faults_of_columns(row)):
+        yield f"transaction {row.id}: {fault}"
+
+
+def _faults_of_legs(row: Row) -> Iterator[str]:
+    inr = btc = 0
+    for leg in row.legs:
+        if leg.asset is Asset.INR:
+            inr += leg.amount
+        else:
+            btc += leg.amount
+        if leg.user_id is None:
+            if leg.account not in HOUSE_ACCOUNTS:
+                yield f"there is no account {leg.account} of the house"
+        elif BALANCE_ACCOUNTS.get(leg.account) is not leg.asset:
+            yield f"there is no account {leg.account} for {leg.asset}"
+    for asset, rest in (("INR", inr), ("BTC", btc)):
+        if rest:
+            yield f"{asset} sums to {rest}, not to 0"
+    if row.type in TYPES:
+        for fault in TYPES[row.type].faults(row.legs, row.user_id):
+            yield f"its legs moved what they may not: {fault}"
+    else:
+        yield f"there is no type {row.type}"
+    said = (row.inr_amount, row.btc_amount)
+    moved = tuple(amount_of(row.legs, row.user_id, asset) for asset in (Asset.INR, Asset.BTC))
+    if said != moved:
+        yield f"its row says ₹{said[0]} and {said[1]} satoshis, its legs moved {moved[0]} and {moved[1]}"
+
+
+def _faults_of_columns(row: Row) -> Iterator[str]:
+    if row.status != "EXECUTED" or row.executed_at != row.created_at:
+        yield f"it was posted at {row.created_at}, and is {row.status} since {row.executed_at or 'never'}"
+    if (row.type == REVERSAL) != (row.reverses_id is not None):
+        yield "a reversal names what it undoes, and nothing else does"
+    has_receipt = row.type in TYPES and TYPES[row.type].has_receipt
+    if has_receipt != (row.receipt is not None):
+        yield "a trade has a receipt, and nothing else has"
+    elif has_receipt and not is_receipt_right(row, row.receipt):
+        yield "its figures do not follow from its receipt"
+
+
+def is_receipt_right(row: Any, receipt: Any) -> bool:
+    """Return whether a trade's type and figures follow from its receipt, as it was parsed from JSON."""
+    try:
+        fill = recompute(receipt)
+    except (BitTradeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return False
+    sign = RISES if fill.action is Action.BUY else FALLS
+    return TYPES[row.type].btc == sign and (fill.inr, fill.satoshis, fill.price_inr) == (
+        row.inr_amount,
+        row.btc_amount,
+        row.execution_price,
+    )
+
+
+class _Waiting(NamedTuple):
+    """A row whose turn in the chain has not come."""
+
+    id: int
+    created_at: str
+    digest: str
+
+
+@dataclass(slots=True)
+class UserBooks:
+    """What a user's transactions come to, folded in the order of their `seq` from a checkpoint or from nothing."""
+
+    user_id: int
+    seq: int = 0
+    transaction_id: int = 0
+    link: str = chain.NO_LINK
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BALANCE_ACCOUNTS, 0))
+    # Who says which link stands at a `seq`: the balance, a checkpoint, a digest that was kept elsewhere.
+    marks: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    _waiting: dict[int, _Waiting] = field(default_factory=dict)
+    _created_at: str = ""
+
+    def expect(self, seq: int, link: str, source: str) -> None:
+        """Compare the chain at `seq` with what `source` says of it."""
+        if seq > self.seq:
+            self.marks.setdefault(seq, []).append((source, link))
+
+    def add(self, row: Row) -> None:
+        """Take in a transaction of this user."""
+        self._waiting[row.seq] = _Waiting(row.id, row.created_at, row.digest)
+        while (following := self._waiting.pop(self.seq + 1, None)) is not None:
+            self._follow(following)
+
+    def _follow(self, row: _Waiting) -> None:
+        self.seq += 1
+        self.link = chain.link(self.link, row.digest)
+        # What was posted in one unit of work has one time. Of such a group only the first must have a later id: when
+        # deposits of both currencies became two rows, the second half got a new id.
+        if row.created_at != self._created_at:
+            if row.id <= self.transaction_id:
+                self.faults.append(f"transaction {row.id}: it stands after {self.transaction_id}")
+            self.transaction_id = row.id
+        self._created_at = row.created_at
+        for source, link in self.marks.pop(self.seq, ()):
+            if link != self.link:
+                self.faults.append(
+                    f"user {self.user_id}: transactions 1 to {self.seq} are not what {source} says:"
+                    " one of them was changed, moved or removed"
+                )
+
+    def close(self, balance: Mapping[str, int] | None) -> Iterator[str]:
+        """Say what is wrong with the user's books as a whole. `balance` holds `seq` and the seven accounts."""
+        yield from self.faults
+        if balance is None:
+            yield f"user {self.user_id}: there are transactions or legs, but no balance"
+            return
+        if self._waiting or self.seq != balance["seq"]:
+            rest = f" and {len(self._waiting)} beyond a gap" if self._waiting else ""
+            yield (
+                f"user {self.user_id}: the transactions are numbered 1 to {self.seq}{rest},"
+                f" the balance says {balance['seq']}"
+            )
+        for account, proven in self.totals.items():
+            held = balance.get(account, 0)
+            if held != proven:
+                yield f"user {self.user_id}: {account} is {held}, its legs sum to {proven}"
+            if held < 0:
+                yield f"user {self.user_id}: {account} is {held}, below 0"
+        for seq, marks in self.marks.items():
+            for source, _ in marks:
+                yield f"user {self.user_id}: {source} knows transaction number {seq}, which is not there"
