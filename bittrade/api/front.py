@@ -16,6 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.utils import host_is_trusted
 
 from bittrade.api.requests import MAX_BODY_BYTES, SAFE_HEADERS
+from bittrade.domain.addresses import forwarded_address, read_address
 from bittrade.errors import BitTradeError, BodyTooSlow, BrokenBody, InvalidInput
 from bittrade.extensions import is_gevent
 
@@ -42,12 +43,14 @@ class Front:
         self._hosts = app.config["TRUSTED_HOSTS"]
         self._timeout_s = app.config["BODY_TIMEOUT_S"]
         hops = app.config["TRUSTED_PROXY_HOPS"]
-        self._door = ProxyFix(self._serve, x_for=hops, x_proto=hops, x_host=hops) if hops else self._serve
+        self._hops = hops
+        self._door = ProxyFix(self._serve, x_for=0, x_proto=hops, x_host=hops) if hops else self._serve
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._door(environ, start_response)
 
     def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ["REMOTE_ADDR"] = self._client_address(environ)
         try:
             if self._hosts and not host_is_trusted(environ.get("HTTP_HOST"), self._hosts):
                 raise UntrustedHost()
@@ -55,6 +58,10 @@ class Front:
         except BitTradeError as error:
             return _refuse(error, start_response)
         return self._inner(environ, start_response if is_whole else _closing(start_response))
+
+    def _client_address(self, environ: Environ) -> str:
+        forwarded = forwarded_address(environ.get("HTTP_X_FORWARDED_FOR", ""), self._hops)
+        return read_address(environ.get("REMOTE_ADDR", "")) if forwarded is None else forwarded
 
     def _take_body(self, environ: Environ) -> bool:
         """Put the body into memory; False where the connection must end, because there is more than we read."""

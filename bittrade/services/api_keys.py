@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
+from bittrade.domain.addresses import read_address, read_network
 from bittrade.errors import InvalidInput, KeyNotFound, TokenInvalid, TooManyKeys
 from bittrade.models import ApiKey, Balance, User
 from bittrade.services import audit, rights
@@ -160,7 +161,7 @@ def _read_networks(addresses: Iterable[str]) -> list[str]:
     if len(written) > MAX_NETWORKS:
         raise InvalidInput(f"addresses takes at most {MAX_NETWORKS}", field="addresses")
     try:
-        return [str(ipaddress.ip_network(text, strict=False)) for text in written]
+        return [read_network(text) for text in written]
     except ValueError as error:
         message = "addresses takes IP addresses and networks, such as 203.0.113.7 or 2001:db8::/32"
         raise InvalidInput(message, field="addresses") from error
@@ -171,8 +172,7 @@ def _is_allowed_from(networks: str, address: str | None) -> bool:
     if not networks or address is None:
         return True
     try:
-        here = ipaddress.ip_address(address)
+        here = ipaddress.ip_address(read_address(address))
     except ValueError:
         return False
-    mapped = getattr(here, "ipv4_mapped", None)
-    return any((mapped or here) in ipaddress.ip_network(network) for network in networks.split(","))
+    return any(here in ipaddress.ip_network(network) for network in networks.split(","))

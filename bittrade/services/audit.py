@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
+from bittrade.domain.addresses import read_address
 from bittrade.errors import BitTradeError
 from bittrade.models import AuditEvent
 from bittrade.services.identity import Identity
@@ -90,13 +91,10 @@ def record_refusal(action: str, *, cause: str, **facts: Any) -> None:
 @lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """The address; of IPv6 the network of one customer, who has 2⁶⁴ addresses to choose from. Never empty."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address or "unknown"
-    if found.version == 6 and found.ipv4_mapped is None:
+    found = read_address(address)
+    if ":" in found:
         return str(ipaddress.ip_network(f"{found}/64", strict=False))
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    return found or "unknown"
 
 
 def note(work: Callable[[Session], object]) -> None:

@@ -210,6 +210,30 @@ def test_a_key_for_some_addresses_is_refused_from_others(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("here", ["203.0.113.7:4711", '"[::ffff:203.0.113.7]:1"'])
+def test_a_key_s_address_is_known_behind_a_gateway_that_writes_ports(
+    new_app: Callable[..., Flask], user: Person, make_key: MakeKey, here: str
+) -> None:
+    key = make_key(user, "read", addresses=["203.0.113.7:443"])
+    client = new_app(TRUSTED_PROXY_HOPS=1).test_client()
+    headers = {**bearer(key), "X-Forwarded-For": here}
+    assert client.get("/api/balance", headers=headers).status_code == 200
+    (listed,) = client.get("/api/keys", headers=user.headers).get_json()["keys"]
+    assert (listed["addresses"], listed["last_used_address"]) == (["203.0.113.7/32"], "203.0.113.7")
+
+
+def test_a_key_with_a_scope_id_in_its_address_is_no_server_error(client: FlaskClient, user: Person) -> None:
+    key = new_key(client, user, addresses=["fe80::1%eth0"])
+    assert key["addresses"] == ["fe80::1/128"]
+    for here, status in (("fe80::1%eth1", 200), ("127.0.0.1", 403)):
+        answer = client.get(
+            "/api/balance", headers=bearer(key["key"]), environ_overrides={"REMOTE_ADDR": here}
+        )
+        assert answer.status_code == status
+    refused = client.post("/api/keys", json={**BODY, "addresses": ["fe80::1%eth0/64"]}, headers=user.headers)
+    assert refused.status_code == 400
+
+
 def test_the_socket_keeps_to_a_key_s_addresses_too(
     connect: Callable[..., Client], user: Person, make_key: MakeKey
 ) -> None:

@@ -87,6 +87,22 @@ def test_behind_a_proxy_the_address_that_it_saw_counts(new_app: NewApp) -> None:
     assert status("203.0.113.7, 203.0.113.8") == 401
 
 
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ["203.0.113.7", "203.0.113.7:4711", "[::ffff:203.0.113.7]:80"],
+        ["[2001:db8::1]:4711", "2001:db8::2", '"[2001:db8::3%eth0]:1"'],
+        ["unknown", "é" * 20, "9" * 3000],
+        ['"10.9.9.1, 203.0.113.7', '10.9.9.2, ", 203.0.113.7:5', "203.0.113.7"],
+    ],
+)
+def test_however_a_gateway_writes_an_address_its_client_is_one(new_app: NewApp, forms: list[str]) -> None:
+    app = new_app(RATELIMIT_ENABLED=True, RATELIMIT_LOGIN="2 per hour", TRUSTED_PROXY_HOPS=1)
+    client = app.test_client()
+    found = [logins(client, ["x@example.com"], headers={"X-Forwarded-For": form})[0] for form in forms]
+    assert found == [401, 401, 429]
+
+
 def test_with_two_hops_the_second_from_the_right_counts(new_app: NewApp) -> None:
     app = new_app(RATELIMIT_ENABLED=True, RATELIMIT_LOGIN="2 per hour", TRUSTED_PROXY_HOPS=2)
     client = app.test_client()
