@@ -1,4 +1,4 @@
-"""Reads the environment, once: `load()` gives the configuration that `BITTRADE_ENV` names.
+"""Reads the environment, once: `load()` gives the configuration that `BITTRADE_ENV` (or `NODE_ENV`) names.
 
 Every variable is a field below; `.env.example` lists them all, and a test holds the two together. Flask sees the same
 upper-case names in `app.config`.
@@ -6,6 +6,7 @@ upper-case names in `app.config`.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -130,6 +131,25 @@ class Config(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("CORS_ORIGINS")
+    @classmethod
+    def _only_origins(cls, value: list[str]) -> list[str]:
+        """Refuse what no browser ever sends as Origin, above all patterns: a `*` within lets other sites in."""
+        if "*" in value and len(value) > 1:
+            raise ValueError("takes * alone, or origins; not both")
+        for text in value:
+            if text != "*" and not is_origin(text):
+                raise ValueError(
+                    f"{text!r} is no origin. Write each as browsers do: https://shop.example or http://localhost:3000, "
+                    "without a path, a pattern, a user or a scheme's own port"
+                )
+        return [text.lower() for text in value]
+
+    @field_validator("TRUSTED_HOSTS")
+    @classmethod
+    def _without_case(cls, value: list[str]) -> list[str]:
+        return [host.lower() for host in value]
 
     @model_validator(mode="after")
     def _derive(self) -> Self:
@@ -260,6 +280,19 @@ class Production(Config):
             yield "FLASK_DEBUG is on: errors would show code and variables. Unset it"
 
 
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_OWN_PORT = {"http": "80", "https": "443"}
+
+
+def is_origin(text: str) -> bool:
+    """Return whether a browser could send this as Origin (RFC 6454): scheme, host and a port that is not the scheme's."""
+    found = _ORIGIN.fullmatch(text)
+    return found is not None and found["port"] != _OWN_PORT.get(found["scheme"].lower(), "")
+
+
 MAKE_ONE = "Make one with: openssl rand -hex 32"
 
 
@@ -300,19 +333,22 @@ ENVIRONMENTS: dict[str, type[Config]] = {
 }
 
 
+def environment_name() -> str:
+    """Return what BITTRADE_ENV says; where it says nothing, production if NODE_ENV is, as the first server took it."""
+    # Also from .env: a server that took "production" for a mere value would sign tokens with the development secret.
+    dotenv = dotenv_values(".env")
+    named = os.environ.get("BITTRADE_ENV") or dotenv.get("BITTRADE_ENV")
+    by_node = os.environ.get("NODE_ENV") or dotenv.get("NODE_ENV")
+    return named or ("production" if by_node == "production" else "development")
+
+
 def load(**overrides: object) -> Config:
     """The configuration for `BITTRADE_ENV`; keyword arguments win. Exits with the reason where it is not fit."""
-    # Also from .env: a server that took "production" for a mere value would sign tokens with the development secret.
-    named = (
-        overrides.get("BITTRADE_ENV")
-        or os.environ.get("BITTRADE_ENV")
-        or dotenv_values(".env").get("BITTRADE_ENV")
-    )
-    name = str(named or "development")
+    name = str(overrides.get("BITTRADE_ENV") or environment_name())
     if name not in ENVIRONMENTS:
         raise ConfigurationError(f"BITTRADE_ENV is {name!r}; it must be one of {', '.join(ENVIRONMENTS)}")
     try:
-        return ENVIRONMENTS[name](**overrides)  # type: ignore[arg-type]
+        return ENVIRONMENTS[name](**{**overrides, "BITTRADE_ENV": name})  # type: ignore[arg-type]
     except ValidationError as error:
         reasons = "\n".join(
             f"  {_name_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}"

@@ -15,7 +15,8 @@ env |= {name: value for name, value in os.environ.items() if value}
 
 # Loopback unless somebody decides otherwise: development shows nothing to the network by accident. Behind a proxy on the
 # same machine loopback is right too; in a container set HOST=0.0.0.0.
-bind = f"{env.get('HOST') or '127.0.0.1'}:{env.get('PORT') or '3001'}"
+host = env.get("HOST") or "127.0.0.1"
+bind = f"{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{env.get('PORT') or '3001'}"
 
 # `gunicorn -w` wins over this. With more than one, sockets are websocket only: see post_fork.
 workers = int(env.get("WEB_CONCURRENCY") or "1")
@@ -44,6 +45,9 @@ preload_app = False
 # Only a proxy on this machine may say who the client is.
 forwarded_allow_ips = "127.0.0.1"
 
+# Headers with an underscore go no further than pre_request: "drop" would drop an Idempotency_Key without a word.
+header_map = "dangerous"
+
 loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 
@@ -54,6 +58,7 @@ def on_starting(server):
     import config
 
     loaded = config.load(WEB_CONCURRENCY=server.num_workers)
+    server.log.info("BitTrade starts, mode %s", loaded.BITTRADE_ENV)
     # Else every worker would inherit it, also after a reload (SIGHUP) that should have brought a new one.
     for name in ("config", "redis_address"):
         sys.modules.pop(name, None)
@@ -75,8 +80,17 @@ def nworkers_changed(server, new_value, old_value):
         server.kill_workers(signal.SIGTERM)
 
 
+def pre_request(worker, req):
+    """Refuse or drop what WSGI would merge with another header."""
+    from bittrade.api import server
+
+    server.check_headers(req)
+
+
 def post_worker_init(worker):
     """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
     from bittrade import sockets
+    from bittrade.api import server
 
+    server.guard(worker)
     sockets.dismiss_all_with(worker)

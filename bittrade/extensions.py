@@ -7,6 +7,7 @@ defaults wait up to a minute for a server that hangs.
 
 import hashlib
 import logging
+import re
 import sqlite3
 from datetime import timedelta
 from typing import Any
@@ -63,9 +64,19 @@ socketio = SocketIO()  # bound by sockets.init_sockets
 
 def init_app(app: Flask) -> None:
     """Bind everything to the app, in the order in which requests pass through."""
-    cors.init_app(app, origins=app.config["CORS_ORIGINS"], expose_headers=EXPOSED_HEADERS, max_age=600)
+    cors.init_app(
+        app, origins=_exactly(app.config["CORS_ORIGINS"]), expose_headers=EXPOSED_HEADERS, max_age=600
+    )
     init_database(app)
     init_jwt(app)
+
+
+def _exactly(origins: list[str]) -> list[Any]:
+    """Return the origins in a form that Flask-CORS compares: it takes text with brackets, as IPv6 has, for a pattern."""
+    return [
+        origin if origin == "*" else re.compile(rf"{re.escape(origin)}\Z", re.IGNORECASE)
+        for origin in origins
+    ]
 
 
 WRITING = "bittrade_writing"  # execution option of a connection that is about to write

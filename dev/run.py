@@ -77,9 +77,10 @@ def read_settings(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
 
 
 def refuse_production(settings: Mapping[str, str]) -> None:
-    if settings.get("BITTRADE_ENV") == "production":
+    name = "BITTRADE_ENV" if settings.get("BITTRADE_ENV") else "NODE_ENV"
+    if settings.get(name) == "production":
         raise CannotRun(
-            "BITTRADE_ENV is production, and make run is for development: it has a demo user with a printed password. "
+            f"{name} is production, and make run is for development: it has a demo user with a printed password. "
             "Start gunicorn, worker.py and worker.py scheduler as the README says."
         )
 
@@ -385,7 +386,9 @@ def run(environ: Mapping[str, str]) -> int:
 
 def shown(host: str) -> str:
     """An address that a browser on this machine can open."""
-    return "127.0.0.1" if host in ("0.0.0.0", "::", "[::]") else host  # noqa: S104 - compared, not bound
+    if host in ("0.0.0.0", "::", "[::]"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 @contextmanager

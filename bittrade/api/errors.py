@@ -86,6 +86,8 @@ def _answer_http(error: HTTPException) -> Response:
     """Werkzeug's own refusals, in our shape and with their headers (Allow, for one)."""
     if error.response is not None and error.code is None:
         return current_app.make_response(error.response)
+    if request.method == "OPTIONS" and request.routing_exception is error:
+        return Response(status=204)  # a preflight that fails would hide our 404 from the page that asks
     status = error.code or 500
     code, message = HTTP_CODES.get(status, (f"http_{status}", error.name))
     response = _response(status, code, message, {})

@@ -1,4 +1,4 @@
-"""What stands before Flask and Socket.IO alike: who the client is, which hosts are ours, and a body that is all there.
+"""What stands before Flask and Socket.IO alike: who the client is, which hosts and paths are ours, a body that is all there.
 
 A body is read whole before anybody looks at the request, 64 KiB of it at most and for ten seconds at most: gunicorn's
 own time limit watches the worker, not a request, so a client that sends a byte a second would be waited for for ever.
@@ -15,6 +15,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.utils import host_is_trusted
 
+from bittrade.api.paths import Paths
 from bittrade.api.requests import MAX_BODY_BYTES, SAFE_HEADERS
 from bittrade.domain.addresses import forwarded_address, read_address
 from bittrade.errors import BitTradeError, BodyTooSlow, BrokenBody, InvalidInput
@@ -40,6 +41,8 @@ class Front:
     def __init__(self, app: Flask) -> None:
         self._inner = app.wsgi_app
         self.engineio_app = getattr(app.wsgi_app, "engineio_app", None)  # where Socket.IO's server is found
+        self._paths = Paths(app.url_map)
+        self._origins = app.config["CORS_ORIGINS"]
         self._hosts = app.config["TRUSTED_HOSTS"]
         self._timeout_s = app.config["BODY_TIMEOUT_S"]
         hops = app.config["TRUSTED_PROXY_HOPS"]
@@ -51,12 +54,15 @@ class Front:
 
     def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         environ["REMOTE_ADDR"] = self._client_address(environ)
+        environ["PATH_INFO"] = self._paths.canonical(environ.get("PATH_INFO", ""))
+        if "HTTP_HOST" in environ:
+            environ["HTTP_HOST"] = environ["HTTP_HOST"].lower()
         try:
             if self._hosts and not host_is_trusted(environ.get("HTTP_HOST"), self._hosts):
                 raise UntrustedHost()
             is_whole = self._take_body(environ)
         except BitTradeError as error:
-            return _refuse(error, start_response)
+            return _refuse(error, cors_headers(self._origins, environ.get("HTTP_ORIGIN")), start_response)
         return self._inner(environ, start_response if is_whole else _closing(start_response))
 
     def _client_address(self, environ: Environ) -> str:
@@ -137,13 +143,24 @@ def _closing(start_response: StartResponse) -> StartResponse:
     return start
 
 
-def _refuse(error: BitTradeError, start_response: StartResponse) -> Iterable[bytes]:
-    body = json.dumps({"error": error.message, "code": error.code}).encode()
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        *SAFE_HEADERS.items(),
-    ]
+def cors_headers(allowed: list[str], origin: str | None) -> list[tuple[str, str]]:
+    """Return what lets a page of this origin read an answer that Flask does not make."""
+    if not origin or not (allowed == ["*"] or origin.lower() in allowed):
+        return []
+    return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+
+
+def refusal(error: str, code: str, more: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], bytes]:
+    """Return the headers and the body of an answer in the shape of all our errors."""
+    body = json.dumps({"error": error, "code": code}).encode()
+    own = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    return [*own, *SAFE_HEADERS.items(), *more], body
+
+
+def _refuse(
+    error: BitTradeError, cors: list[tuple[str, str]], start_response: StartResponse
+) -> Iterable[bytes]:
+    headers, body = refusal(error.message, error.code, cors)
     _closing(start_response)(STATUS[type(error)], headers)
     return [body]
 

@@ -186,7 +186,14 @@ class Counters:
 
 def init_app(app: Flask) -> None:
     app.extensions["bittrade_limits"] = Counters()
+    app.before_request(_check_without_handler)
     app.after_request(_tell)
+
+
+def _check_without_handler() -> None:
+    """Count what no handler of ours will: preflights, unknown paths, unknown methods."""
+    if request.method == "OPTIONS" or request.routing_exception is not None:
+        check(READ)
 
 
 def _tell(response: Response) -> Response:

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+import zlib
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from bittrade.services.audit import Origin
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 16
+GZIP = ("gzip", "x-gzip")
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -46,7 +48,7 @@ class StrictJson(JSONProvider):
 
     def loads(self, s: str | bytes, *, parse_float: Callable[[str], Any] = float, **_kwargs: Any) -> Any:
         """Raises ValueError with a reason that may be shown."""
-        text = s.decode("utf-8") if isinstance(s, bytes) else s
+        text = s.decode("utf-8-sig") if isinstance(s, bytes) else s  # some Windows clients begin with a BOM
         value = json.loads(
             text,
             object_pairs_hook=_without_duplicates,
@@ -64,6 +66,7 @@ def read_object() -> dict[str, Any]:
     raw = request.get_data(cache=True)
     if not request.is_json:
         raise UnsupportedMediaType()
+    raw = _decoded(raw, request.headers.get("Content-Encoding", ""))
     try:
         value = current_app.json.loads(raw, parse_float=Decimal)  # every digit that was sent, as it was sent
     except UnicodeDecodeError as error:
@@ -75,6 +78,30 @@ def read_object() -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidJson("The body must be a JSON object")
     return value
+
+
+def _decoded(raw: bytes, coding: str) -> bytes:
+    """Return the body without its content coding, which must not hide more than a body may have.
+
+    Raises UnsupportedMediaType, BodyTooLarge or InvalidJson.
+    """
+    name = coding.strip().lower()
+    if name in ("", "identity"):
+        return raw
+    if name not in GZIP:
+        raise UnsupportedMediaType("The body may be sent with Content-Encoding: gzip, or without any")
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        body = unpacker.decompress(
+            raw, MAX_BODY_BYTES + 1
+        )  # and not a byte more, whatever the rest would become
+    except zlib.error as error:
+        raise InvalidJson("The body is not gzip, as its Content-Encoding says") from error
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge()
+    if not unpacker.eof or unpacker.unused_data:
+        raise InvalidJson("The body is not one whole gzip stream")
+    return body
 
 
 def _reason(error: ValueError) -> str:

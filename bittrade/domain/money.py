@@ -15,7 +15,7 @@ SATOSHIS_PER_BTC = 100_000_000
 MAX_AMOUNT = 10**16
 # The longest sensible amount: 16 digits, a point, 8 places and an exponent. Longer text is refused unread.
 _MAX_TEXT = 64
-_AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?", re.ASCII)
+_AMOUNT = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?", re.ASCII)
 
 
 class Asset(StrEnum):

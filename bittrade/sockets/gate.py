@@ -53,6 +53,7 @@ IS_STOPPING = Refusal(
 IS_FULL = Refusal(
     "503 Service Unavailable", "too_many_sockets", "All connections are taken. Please try again", 5
 )
+NO_UPGRADE = Refusal("400 Bad Request", "bad_request", "Invalid websocket upgrade")
 TOO_MANY = Refusal("429 Too Many Requests", "too_many_sockets", "Too many connections from your address", 5)
 
 
@@ -100,8 +101,11 @@ class Gate:
         return self._answer(self._reword(status, b"".join(body)), headers, environ, start_response)
 
     def _refuse_newcomer(self, environ: dict[str, Any]) -> Refusal | None:
-        if environ["REQUEST_METHOD"] != "GET" or "sid" in parse_qs(environ.get("QUERY_STRING", "")):
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        if environ["REQUEST_METHOD"] != "GET" or "sid" in query:
             return None
+        if query.get("transport") == ["websocket"] and "upgrade" not in _tokens(environ, "HTTP_CONNECTION"):
+            return NO_UPGRADE  # Engine.IO would open a session, and then have no answer for it
         if not self._is_open:
             return IS_STOPPING
         if self.count() >= self._limits.per_process:
@@ -202,3 +206,7 @@ class Gate:
         if session is not None:
             session.queue.farewell = (code, reason)
             session.close(wait=False)
+
+
+def _tokens(environ: dict[str, Any], header: str) -> set[str]:
+    return {token.strip().lower() for token in environ.get(header, "").split(",")}

@@ -1,8 +1,10 @@
 """What holds for every answer: error shapes, headers, CORS, and bodies that are bounded and strict."""
 
+import gzip
 import io
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from bittrade import create_app
 from tests.api.conftest import BUY
 from tests.fixtures import Person
 
+GZIPPED = gzip.compress(b"{}", mtime=0)
 ORIGIN = {"Origin": "https://shop.example"}
 
 
@@ -39,9 +42,10 @@ EVERY_ROUTE = pytest.mark.parametrize("route", rules(), ids=lambda route: " ".jo
         "/api/",
         "/api/nothing",
         "/favicon.ico",
-        "/api/balance/",
+        "/api/balance//",
         "/api//balance",
-        "/API/balance",
+        "/api/balances",
+        "/balance/api",
         "/api/balance/..",
         "/api/%00",
         "//api/balance",
@@ -55,6 +59,27 @@ def test_an_unknown_path_is_404_in_json(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.get_json() == {"error": "Endpoint not found", "code": "not_found"}
+
+
+@EVERY_ROUTE
+def test_letter_case_and_one_slash_at_the_end_make_no_difference(
+    client: FlaskClient, route: tuple[str, str]
+) -> None:
+    method, path = route
+    known = client.open(path, method=method)
+    for other in (f"{path}/", path.upper(), f"{path.title()}/"):
+        other = re.sub("1D", "1d", other)  # a value, not a name
+        answer = client.open(other, method=method)
+        assert answer.status_code == known.status_code
+        assert answer.is_json == known.is_json
+        assert (answer.get_json(silent=True) or {}).get("code") == (known.get_json(silent=True) or {}).get(
+            "code"
+        )
+
+
+def test_the_letter_case_of_an_id_stays_as_it_is(client: FlaskClient, user: Person) -> None:
+    (session,) = client.get("/api/auth/sessions", headers=user.headers).get_json()["sessions"]
+    assert client.delete(f"/API/Auth/Sessions/{session['id']}/", headers=user.headers).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "TRACE", "PROPFIND", "NONSENSE"])
@@ -131,6 +156,18 @@ def test_preflight_works_on_every_route(client: FlaskClient, route: tuple[str, s
 
 
 @pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/nothing", "/API/Nothing/at/all", "/api/trade/x", "/api//x"]
+)
+def test_preflight_works_where_there_is_no_route_too(client: FlaskClient, path: str) -> None:
+    asked = {**ORIGIN, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-a"}
+    answer = client.options(path, headers=asked)
+    assert answer.status_code in (200, 204)
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", ORIGIN["Origin"])
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert client.post(path, headers=ORIGIN).status_code == 404
+
+
+@pytest.mark.parametrize(
     ("request_", "status"),
     [
         ({"path": "/api/nothing"}, 404),
@@ -198,7 +235,8 @@ INVALID = {
     "a key twice, once escaped": b'{"amount": 1, "\\u0061mount": 2}',
     "garbage after": b'{"a": 1} x',
     "two objects": b"{}{}",
-    "a BOM": b"\xef\xbb\xbf{}",
+    "two BOMs": b"\xef\xbb\xbf\xef\xbb\xbf{}",
+    "a BOM within": b'{"a":\xef\xbb\xbf 1}',
     "UTF-16": '{"a": 1}'.encode("utf-16"),
     "UTF-16 without a BOM": '{"a": 1}'.encode("utf-16-le"),
     "UTF-32": '{"a": 1}'.encode("utf-32"),
@@ -228,6 +266,11 @@ def test_a_body_that_is_not_a_strict_json_object_is_400(
     answer = send(client, user, path, INVALID[name])
     assert answer.status_code == 400
     assert answer.get_json()["code"] == "invalid_json"
+
+
+@EVERY_BODY
+def test_a_byte_order_mark_before_the_body_is_ignored(client: FlaskClient, user: Person, path: str) -> None:
+    assert send(client, user, path, b"\xef\xbb\xbf{}").get_json()["code"] == "missing_fields"
 
 
 @EVERY_BODY
@@ -287,6 +330,58 @@ def test_more_than_64_kib_is_413(client: FlaskClient, user: Person, path: str) -
         answer = send(client, user, path, body)
         assert answer.status_code == 413
         assert answer.get_json()["code"] == "body_too_large"
+
+
+def zipped(client: FlaskClient, user: Person, body: bytes, coding: str = "gzip") -> Any:
+    headers = {**user.headers, "Content-Encoding": coding}
+    return client.post("/api/trade", data=body, content_type="application/json", headers=headers)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
+def test_a_gzip_body_is_read(client: FlaskClient, user: Person, price: None, coding: str) -> None:
+    assert zipped(client, user, gzip.compress(json.dumps(BUY).encode()), coding).status_code == 201
+
+
+def test_a_gzip_body_may_hold_64_kib_and_no_more(client: FlaskClient, user: Person) -> None:
+    for size, code in ((64 * 1024, "missing_fields"), (64 * 1024 + 1, "body_too_large")):
+        body = gzip.compress(b'{"x": "' + b"x" * (size - 9) + b'"}')
+        assert zipped(client, user, body).get_json()["code"] == code
+
+
+def test_a_gzip_bomb_is_not_unpacked(client: FlaskClient, user: Person) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert len(bomb) < 64 * 1024
+    tracemalloc.start()
+    try:
+        answer = zipped(client, user, bomb)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (answer.status_code, answer.get_json()["code"]) == (413, "body_too_large")
+    assert most < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "status"),
+    [
+        (b"{}", "gzip", 400),
+        (GZIPPED[:-3], "gzip", 400),
+        (GZIPPED + b"more", "gzip", 400),
+        (GZIPPED * 2, "gzip", 400),
+        (b"", "gzip", 400),
+        (b"{}", "br", 415),
+        (b"{}", "deflate", 415),
+        (gzip.compress(GZIPPED, mtime=0), "gzip, gzip", 415),
+        (b"{}", "\xff", 415),
+        (b"{}", "identity", 400),
+    ],
+)
+def test_a_coding_that_we_do_not_read_is_refused_with_its_reason(
+    client: FlaskClient, user: Person, body: bytes, coding: str, status: int
+) -> None:
+    answer = zipped(client, user, body, coding)
+    assert answer.status_code == status
+    assert answer.get_json()["code"] in ("invalid_json", "unsupported_media_type", "missing_fields")
 
 
 @EVERY_BODY

@@ -172,6 +172,39 @@ def test_reads_are_limited_by_address(new_app: NewApp, price: None) -> None:
     assert elsewhere.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("OPTIONS", "/api/trade"),
+        ("OPTIONS", "/api/nothing"),
+        ("GET", "/api/nothing"),
+        ("DELETE", "/api/trade"),
+        ("GET", "/"),
+    ],
+)
+def test_what_no_handler_answers_is_counted_too(new_app: NewApp, method: str, path: str) -> None:
+    client = new_app(RATELIMIT_ENABLED=True, RATELIMIT_READ="3 per hour").test_client()
+    statuses = [client.open(path, method=method).status_code for _ in range(5)]
+    assert 429 not in statuses[:3]
+    assert statuses[3:] == [429, 429]
+
+
+def test_writes_are_counted_by_account_and_not_by_address(new_app: NewApp, app: Flask, price: None) -> None:
+    client = new_app(RATELIMIT_ENABLED=True, RATELIMIT_TRADE="2 per hour").test_client()
+    one, other = new_user(app, inr=10_000), new_user(app, inr=10_000)
+
+    def trades(user: Person, *addresses: str) -> list[int]:
+        return [
+            client.post(
+                "/api/trade", json=BUY, headers=user.headers, environ_overrides={"REMOTE_ADDR": address}
+            ).status_code
+            for address in addresses
+        ]
+
+    assert trades(one, "10.0.0.1", "10.0.0.2", "10.0.0.3") == [201, 201, 429]
+    assert trades(other, "10.0.0.1", "10.0.0.1") == [201, 201]
+
+
 def test_every_route_that_writes_or_tries_passwords_has_a_limit_besides_the_general_one(app: Flask) -> None:
     bare = {
         rule.rule
