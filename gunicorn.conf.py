@@ -45,9 +45,6 @@ preload_app = False
 # Only a proxy on this machine may say who the client is.
 forwarded_allow_ips = "127.0.0.1"
 
-# Headers with an underscore go no further than pre_request: "drop" would drop an Idempotency_Key without a word.
-header_map = "dangerous"
-
 loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 
@@ -78,13 +75,6 @@ def nworkers_changed(server, new_value, old_value):
 
     if old_value == 1 and new_value > 1:
         server.kill_workers(signal.SIGTERM)
-
-
-def pre_request(worker, req):
-    """Refuse or drop what WSGI would merge with another header."""
-    from bittrade.api import server
-
-    server.check_headers(req)
 
 
 def post_worker_init(worker):

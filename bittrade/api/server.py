@@ -50,7 +50,7 @@ REFUSALS: dict[type[BaseException], tuple[str, str, str]] = {
 TOO_MANY = ("429 Too Many Requests", "too_many_connections", "Too many connections from your address")
 
 
-def check_headers(request: Any) -> None:
+def check_headers(_worker: Any, request: Any) -> None:
     """Drop headers with an underscore, which WSGI takes for those with a hyphen. Raises InvalidIdempotencyKey.
 
     To drop that one, or to join two of it, would be to trade twice with a client that believes it is safe.
@@ -66,6 +66,10 @@ def guard(worker: Any) -> None:
     if isinstance(worker.wsgi, Flask):  # gunicorn serves other applications with these settings too
         guarded = _Guard(worker, worker.wsgi)
         worker.handle, worker.handle_error = guarded.handle, guarded.handle_error
+        worker.cfg.set("pre_request", check_headers)
+        worker.cfg.set(
+            "header_map", "dangerous"
+        )  # all of them come as far as check_headers, and those no further
 
 
 class _Guard:
@@ -105,7 +109,8 @@ class _Guard:
 
     def _answer(self, connection: Any, found: tuple[str, str, str], request: Any) -> None:
         status, code, message = found
-        headers, body = refusal(message, code, self._cors(request))
+        retry = [("Retry-After", "5")] if status.startswith("429") else []
+        headers, body = refusal(message, code, [*retry, *self._cors(request)])
         lines = [
             f"HTTP/1.1 {status}",
             *(f"{name}: {value}" for name, value in headers),

@@ -169,3 +169,82 @@ def test_production_that_only_the_file_names_is_production(nowhere: Path) -> Non
     (nowhere / ".env").write_text("BITTRADE_ENV=production\n")
     with pytest.raises(config.ConfigurationError, match="JWT_SECRET is not set"):
         config.load()
+
+
+# --- Origins and hosts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://*.shop.example",
+        "https://shop.example*",
+        "*.shop.example",
+        "*,https://shop.example",
+        "https://shop.example/",
+        "https://shop.example/app",
+        "https://shop.example?x",
+        "https://shop.example:443",
+        "http://shop.example:80",
+        "https://shop.example:",
+        "https://shop.example:0x50",
+        "https://user@shop.example",
+        "shop.example",
+        "//shop.example",
+        "https://",
+        "https://shop.example https://other.example",
+        "https://(a|b).example",
+        "https://shop.example$",
+        "https://.",
+        "https://sh\u00f6p.example",
+        "null",
+        "http://[::1",
+    ],
+)
+def test_only_origins_may_be_named_as_origins(nowhere: Path, origins: str) -> None:
+    with pytest.raises(SystemExit, match="CORS_ORIGINS"):
+        config.load(CORS_ORIGINS=origins)
+
+
+def test_origins_are_taken_as_browsers_write_them(nowhere: Path) -> None:
+    named = "https://Shop.example, http://localhost:3000,http://[::1]:8080 , capacitor://localhost,https://xn--shp-tna.example"
+    assert config.load(CORS_ORIGINS=named).CORS_ORIGINS == [
+        "https://shop.example",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+        "capacitor://localhost",
+        "https://xn--shp-tna.example",
+    ]
+    assert config.load(CORS_ORIGINS="*").CORS_ORIGINS == ["*"]
+    assert config.load(TRUSTED_HOSTS="API.example.com").TRUSTED_HOSTS == ["api.example.com"]
+
+
+# --- The mode -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+@pytest.mark.parametrize(
+    ("ours", "node", "mode"),
+    [
+        ("", "production", "production"),
+        ("", "development", "development"),
+        ("", "test", "development"),
+        ("", "", "development"),
+        ("development", "production", "development"),
+        ("production", "development", "production"),
+    ],
+)
+def test_node_env_counts_where_ours_is_not_set(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, where: str, ours: str, node: str, mode: str
+) -> None:
+    monkeypatch.delenv("NODE_ENV", raising=False)
+    named = {"BITTRADE_ENV": ours, "NODE_ENV": node}
+    if where == "dotenv":
+        dotenv = nowhere / ".env"
+        dotenv.touch(mode=0o600)
+        dotenv.write_text("".join(f"{name}={value}\n" for name, value in named.items()))
+    else:
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+    loaded = config.load(JWT_SECRET=GOOD_SECRET, DATABASE_URL=MARIADB)
+    assert (mode, mode == "production") == (loaded.BITTRADE_ENV, loaded.IS_PRODUCTION)

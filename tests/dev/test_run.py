@@ -347,3 +347,10 @@ def test_production_never_gets_made_up_prices():
 def test_a_browser_is_sent_to_an_address_it_can_open():
     assert run.shown("0.0.0.0") == "127.0.0.1"
     assert run.shown("192.0.2.7") == "192.0.2.7"
+    assert run.shown("::1") == run.shown("[::1]") == "[::1]"
+
+
+def test_a_machine_for_production_by_node_s_variable_is_refused_too():
+    with pytest.raises(run.CannotRun, match="NODE_ENV is production"):
+        run.refuse_production({"NODE_ENV": "production"})
+    run.refuse_production({"NODE_ENV": "production", "BITTRADE_ENV": "development"})

@@ -14,7 +14,7 @@ import config
 from bittrade import create_app
 from bittrade.extensions import limits_storage, queue_redis
 from dev.services import PrivateRedis
-from tests.fixtures import ROOT, Person
+from tests.fixtures import PASSWORD, ROOT, Person
 
 NewApp = Callable[..., Flask]
 GOOD = {
@@ -113,6 +113,72 @@ def test_by_default_no_page_of_another_origin_is_answered_in_production(
         answer = listed.get("/api/health", headers={"Origin": origin})
         assert (answer.headers.get("Access-Control-Allow-Origin") == origin) == is_allowed
         assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("listed", "origin", "is_allowed"),
+    [
+        ("http://[::1]:3000", "http://[::1]:3000", True),
+        ("http://[::1]:3000", "http://1:3000", False),
+        ("https://shop.example", "https://SHOP.example", True),
+        ("https://shop.example", "https://shopxexample", False),
+        ("https://shop.example", "https://shop.example.evil.example", False),
+        ("https://shop.example", "https://evil.example/https://shop.example", False),
+        ("https://shop.example", "null", False),
+    ],
+)
+def test_an_origin_is_compared_and_never_a_pattern(
+    new_app: NewApp, listed: str, origin: str, is_allowed: bool
+) -> None:
+    client = new_app(CORS_ORIGINS=["https://other.example", listed]).test_client()
+    for path in ("/api/health", "/api/nothing"):
+        answer = client.get(path, headers={"Origin": origin})
+        assert (answer.headers.get("Access-Control-Allow-Origin") == origin) == is_allowed
+
+
+def test_what_is_refused_before_flask_can_be_read_by_our_own_pages(new_app: NewApp) -> None:
+    app = new_app(CORS_ORIGINS=["https://shop.example"], TRUSTED_HOSTS=["x.example"])
+    client = FlaskClient(app, app.response_class)
+    for origin, is_allowed in (("https://shop.example", True), ("https://evil.example", False)):
+        answer = client.get("/api/health", headers={"Origin": origin})
+        assert answer.get_json()["code"] == "untrusted_host"
+        assert (answer.headers.get("Access-Control-Allow-Origin") == origin) == is_allowed
+
+
+@pytest.mark.parametrize("origins", [["*"], ["https://shop.example"]])
+def test_no_socket_answer_lets_a_page_send_credentials(new_app: NewApp, origins: list[str]) -> None:
+    app = new_app(CORS_ORIGINS=origins)
+    answer = FlaskClient(app, app.response_class).get(
+        "/socket.io/?EIO=4&transport=polling", headers={"Origin": "https://shop.example"}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", "https://shop.example")
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "value", ["", "é", "[::1", "[::1]:x", "a:b", "x:99999", ":", "x" * 5000, "a b", '"', "%", ","]
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Host",
+        "Origin",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "Forwarded",
+    ],
+)
+def test_no_header_of_a_proxy_is_a_5xx(new_app: NewApp, user: Person, name: str, value: str) -> None:
+    app = new_app(TRUSTED_PROXY_HOPS=1)
+    client = FlaskClient(app, app.response_class)
+    headers = {**user.headers, name: value}
+    login = client.post("/api/auth/login", json={"email": user.email, "password": PASSWORD}, headers=headers)
+    assert login.status_code in (200, 400)
+    for path in ("/api/balance", "/nothing", "/socket.io/?EIO=4&transport=polling"):
+        assert client.get(path, headers=headers).status_code < 500
 
 
 @pytest.mark.parametrize("origins", [[], ["https://shop.example"]])

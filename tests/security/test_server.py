@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 import requests
 
 from bittrade.services.identity import KEY_SCOPES
-from tests.e2e.conftest import PASSWORD, Person, System
+from tests.e2e.conftest import PASSWORD, Person, System, running_system
 from tests.fixtures import ROOT
 
 GENEROUS_S = 60  # how long something that must happen may take on a busy machine
@@ -256,6 +257,34 @@ def test_five_hundred_dripping_bodies_hold_nobody_up(system: System) -> None:
             answer.read()
             assert answer.status == 200
         client.close()
+
+
+def test_half_sent_requests_of_one_address_leave_room_for_others(
+    request: pytest.FixtureRequest, surroundings: Any, redis_url: str
+) -> None:
+    new = request.getfixturevalue("new_mariadb" if surroundings.database_version else "new_sqlite")
+    few = {"SOCKETS_PER_PROCESS": "20", "SOCKETS_PER_ADDRESS": "10"}  # 520 connections in all
+    with running_system(new(), redis_url, **few) as system, ExitStack() as stack:
+        system.start_web()
+        refused = 0
+        for _ in range(600):
+            connection = stack.enter_context(socket.create_connection(address(system), timeout=GENEROUS_S))
+            with suppress(ConnectionError):
+                connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-A: ")
+                connection.settimeout(0.001)
+                with suppress(TimeoutError):
+                    refused += b"too_many_connections" in connection.recv(4096)
+        elsewhere = http.client.HTTPConnection(
+            *address(system), timeout=GENEROUS_S, source_address=("127.0.0.2", 0)
+        )
+        elsewhere.request("GET", "/api/health")
+        assert elsewhere.getresponse().status == 200
+        elsewhere.close()
+        with suppress(ConnectionError):
+            while not refused:  # the answer to the last ones may still be on its way
+                connection.settimeout(GENEROUS_S)
+                refused += b"too_many_connections" in connection.recv(4096)
+    assert refused
 
 
 def test_ten_seconds_are_the_default() -> None:
