@@ -11,6 +11,7 @@ from bittrade.domain.ledger import BALANCE_ACCOUNTS
 from bittrade.domain.money import SATOSHIS_PER_BTC, divide_half_up
 from bittrade.domain.pricing import MULTIPLIER_SCALE, Rates
 from bittrade.domain.receipt import Receipt
+from bittrade.domain.transaction_types import signs_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,7 +51,12 @@ def rates(btc_usd_cents: int, value: Rates) -> dict[str, Any]:
 
 
 def transaction(row: Any) -> dict[str, Any]:
-    """One row of the history; `cached` is set by who serves it."""
+    """One row of the history; `cached` is set by who serves it.
+
+    The amounts have no sign; `inr_change` and `btc_change` say what an executed one did to the user's holdings.
+    """
+    inr_sign, btc_sign = signs_of(row.type, row.reverses_type)
+    is_executed = row.status == "EXECUTED"
     return {
         "id": row.id,
         "type": row.type,
@@ -63,6 +69,9 @@ def transaction(row: Any) -> dict[str, Any]:
         "seq": row.seq,
         "client_order_id": row.client_order_id,
         "reverses_id": row.reverses_id,
+        "reverses_type": row.reverses_type,
+        "inr_change": inr_sign * row.inr_amount if is_executed else 0,
+        "btc_change": btc_sign * row.btc_amount if is_executed else 0,
     }
 
 

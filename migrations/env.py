@@ -8,7 +8,8 @@ from flask import current_app
 
 from bittrade import models  # noqa: F401 - the tables register themselves
 
-LOCK = "bittrade_migrate"
+LOCK = "bittrade_migrate_"  # and the database: the server has one set of locks for all of them
+LOCK_LENGTH = 64
 LOCK_WAIT_S = 60
 database = current_app.extensions["migrate"].db
 
@@ -20,12 +21,13 @@ def only_one(connection):
         yield
         return
     # The server keeps the lock for this connection, whatever is committed meanwhile.
-    if connection.scalar(sa.select(sa.func.get_lock(LOCK, LOCK_WAIT_S))) != 1:
+    lock = f"{LOCK}{connection.engine.url.database}"[:LOCK_LENGTH]
+    if connection.scalar(sa.select(sa.func.get_lock(lock, LOCK_WAIT_S))) != 1:
         raise SystemExit(f"another migration has been running for {LOCK_WAIT_S} s")
     try:
         yield
     finally:
-        connection.execute(sa.select(sa.func.release_lock(LOCK)))
+        connection.execute(sa.select(sa.func.release_lock(lock)))
 
 
 def run() -> None:

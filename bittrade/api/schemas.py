@@ -194,11 +194,13 @@ class CandlesQuery(Query):
     limit: Count = Field(100, ge=1, le=500)
 
 
-TransactionTypeName = Literal[TYPE_NAMES]  # type: ignore[valid-type]
+TransactionTypeName = Literal[(*TYPE_NAMES, *user_data.TYPE_GROUPS)]  # type: ignore[valid-type]
 
 
 class ExportQuery(Query):
-    type: TransactionTypeName | None = None
+    type: TransactionTypeName | None = Field(
+        None, description="DEPOSIT and WITHDRAWAL stand for both currencies"
+    )
     status: Literal["PENDING", "EXECUTED", "CANCELLED", "FAILED"] | None = None
     from_: Moment | None = Field(
         None, alias="from", description="created at or after this; ISO 8601 with a zone"
@@ -537,7 +539,7 @@ class PortfolioAnswer(HoldingsAnswer):
 
 class TransactionAnswer(Answer):
     id: int
-    type: str
+    type: str = Field(description=f"one of {', '.join(TYPE_NAMES)}")
     status: str
     btc_amount: int
     inr_amount: int
@@ -547,6 +549,9 @@ class TransactionAnswer(Answer):
     seq: int
     client_order_id: str | None
     reverses_id: int | None = Field(description="the transaction that this one undoes")
+    reverses_type: str | None = Field(description="that transaction's type")
+    inr_change: int = Field(description="what it did to the user's rupees: above 0 came, below 0 went")
+    btc_change: int = Field(description="what it did to the user's satoshis")
     cached: bool
 
 

@@ -62,23 +62,26 @@ _TABLE = (
     TransactionType("MARKET_SELL", RISES, FALLS, _SELL, _TRADING, has_receipt=True),
     # Money from outside and back.
     TransactionType(
-        "DEPOSIT",
-        RISES,
-        RISES,
-        {"available_inr": RISES, "available_btc": RISES},
-        _CUSTODY,
-        audited_as="deposit",
+        "DEPOSIT_INR", inr=RISES, accounts={"available_inr": RISES}, house=_CUSTODY, audited_as="deposit"
     ),
     TransactionType(
-        "WITHDRAWAL",
-        FALLS,
-        FALLS,
-        {"available_inr": FALLS, "available_btc": FALLS},
-        _CUSTODY,
-        audited_as="withdrawal",
+        "DEPOSIT_BTC", btc=RISES, accounts={"available_btc": RISES}, house=_CUSTODY, audited_as="deposit"
+    ),
+    TransactionType(
+        "WITHDRAW_INR", inr=FALLS, accounts={"available_inr": FALLS}, house=_CUSTODY, audited_as="withdrawal"
+    ),
+    TransactionType(
+        "WITHDRAW_BTC", btc=FALLS, accounts={"available_btc": FALLS}, house=_CUSTODY, audited_as="withdrawal"
     ),
     # Corrections.
     TransactionType(REVERSAL, audited_as="transaction_reversed"),
 )
 TYPES: dict[str, TransactionType] = {kind.name: kind for kind in _TABLE}
 TYPE_NAMES: tuple[str, ...] = tuple(TYPES)
+
+
+def signs_of(name: str, reverses: str | None = None) -> tuple[int, int]:
+    """Return how what the user owns changes, in rupees and in satoshis; `reverses` is the type that a reversal undoes."""
+    if name == REVERSAL and reverses is not None:
+        return -TYPES[reverses].inr, -TYPES[reverses].btc
+    return TYPES[name].inr, TYPES[name].btc

@@ -27,7 +27,7 @@ class Transaction(db.Model):  # type: ignore[name-defined]
         sa.UniqueConstraint("user_id", "seq"),
         sa.UniqueConstraint("user_id", "client_order_id"),
         # The history's order, PENDING first and then newest, is this index read backwards.
-        sa.Index("ix_transactions_history", "user_id", "is_pending", "id"),
+        sa.Index("ix_transactions_history", "user_id", "is_pending", "seq"),
         MYSQL_TABLE,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from bittrade import broadcast, cache, unit_of_work, wire
 from bittrade.domain.receipt import Receipt
@@ -34,7 +34,10 @@ SEQS_AT_ONCE = 500
 LATEST = 15  # transactions in a socket's update
 # One more than the default page, so that a cached page also knows whether there is a next one.
 _CACHED_ROWS = DEFAULT_LIMIT + 1
-_COLUMNS = (
+# What the history was filtered by before each currency had a row of its own, and still may be.
+TYPE_GROUPS = {"DEPOSIT": ("DEPOSIT_INR", "DEPOSIT_BTC"), "WITHDRAWAL": ("WITHDRAW_INR", "WITHDRAW_BTC")}
+_Reversed = aliased(Transaction)
+_COLUMNS: tuple[Any, ...] = (
     Transaction.id,
     Transaction.type,
     Transaction.status,
@@ -46,6 +49,10 @@ _COLUMNS = (
     Transaction.seq,
     Transaction.client_order_id,
     Transaction.reverses_id,
+    sa.select(_Reversed.type)
+    .where(_Reversed.id == Transaction.reverses_id)
+    .scalar_subquery()
+    .label("reverses_type"),
 )
 
 
@@ -80,15 +87,15 @@ class Filter:
     before_id: int | None = None
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
-        for column in ("type", "status", "client_order_id"):
+        if self.type is not None:
+            yield Transaction.type.in_(TYPE_GROUPS.get(self.type, (self.type,)))
+        for column in ("status", "client_order_id"):
             if getattr(self, column) is not None:
                 yield getattr(Transaction, column) == getattr(self, column)
         if self.since is not None:
             yield Transaction.created_at >= self.since
         if self.until is not None:
             yield Transaction.created_at < self.until
-        if self.before_id is not None:
-            yield sa.and_(Transaction.is_pending == sa.false(), Transaction.id < self.before_id)
 
 
 EVERYTHING = Filter()
@@ -245,19 +252,30 @@ def _read_rows(
 ) -> list[dict[str, Any]]:
     """Rows of the history, PENDING first; with `below_seq` the older ones, newest first, PENDING or not.
 
-    A user's ids and seqs have the same order, and each of the two orders is an index.
+    Newest is by `seq`, not by id (docs/adr/0022); each of the two orders is an index.
     """
     query: sa.Select[*tuple[Any, ...]] = sa.select(*_COLUMNS).where(
         Transaction.user_id == user_id, *wanted.conditions()
     )
+    if wanted.before_id is not None:
+        query = query.where(
+            Transaction.is_pending == sa.false(), _is_older(session, user_id, wanted.before_id)
+        )
     if below_seq is not None:
         query = query.where(Transaction.seq < below_seq).order_by(Transaction.seq.desc())
         query = _along(query, "uq_transactions_user_id_seq")
     else:
-        query = query.order_by(Transaction.is_pending.desc(), Transaction.id.desc())
+        query = query.order_by(Transaction.is_pending.desc(), Transaction.seq.desc())
         if wanted.before_id is not None:
             query = _along(query, "ix_transactions_history")
     return [wire.transaction(row) for row in session.execute(query.limit(limit).offset(offset))]
+
+
+def _is_older(session: Session, user_id: int, before_id: int) -> sa.ColumnElement[bool]:
+    """Return the condition of standing below a row of the history, or, where there is no such row, below its id."""
+    this = (Transaction.id == before_id, Transaction.user_id == user_id)
+    seq = session.scalar(sa.select(Transaction.seq).where(*this))
+    return Transaction.id < before_id if seq is None else Transaction.seq < seq
 
 
 def _along(query: sa.Select[*tuple[Any, ...]], index: str) -> sa.Select[*tuple[Any, ...]]:

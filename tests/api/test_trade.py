@@ -151,7 +151,7 @@ def test_a_bad_amount_is_400_with_a_reason_and_moves_nothing(
     assert answer.status_code == 400
     assert answer.get_json()["code"] == "invalid_amount"
     assert answer.get_json()["error"].startswith("Invalid amount")
-    assert balance(client, user) == (10_000, 500_000, 1)
+    assert balance(client, user) == (10_000, 500_000, 2)
 
 
 @pytest.mark.usefixtures("price")
@@ -191,7 +191,7 @@ def test_a_bad_field_is_400_in_the_contract_s_words(
     assert answer.status_code == 400
     assert answer.get_json()["code"] == code
     assert error is None or answer.get_json()["error"] == error
-    assert balance(client, user) == (10_000, 500_000, 1)
+    assert balance(client, user) == (10_000, 500_000, 2)
 
 
 @pytest.mark.parametrize("missing", list(BUY))
@@ -232,7 +232,7 @@ def test_more_than_there_is_is_400_with_both_figures(
     body = answer.get_json()
     assert (body["error"], body["code"]) == (error, "insufficient_funds")
     assert (body["required"], body["available"]) == (required, available)
-    assert balance(client, user) == (10_000, 500_000, 1)
+    assert balance(client, user) == (10_000, 500_000, 2)
     verify(app)
 
 
@@ -241,7 +241,7 @@ def test_without_a_price_nothing_is_traded(client: FlaskClient, user: Person) ->
     assert answer.status_code == 503
     assert answer.get_json()["error"] == "Market rates unavailable. Please try again later"
     assert answer.get_json()["code"] == "rates_unavailable"
-    assert balance(client, user) == (10_000, 500_000, 1)
+    assert balance(client, user) == (10_000, 500_000, 2)
 
 
 def test_on_a_price_that_is_too_old_nothing_is_traded(app: Flask, client: FlaskClient, user: Person) -> None:
@@ -249,7 +249,7 @@ def test_on_a_price_that_is_too_old_nothing_is_traded(app: Flask, client: FlaskC
     answer = trade(client, user)
     assert answer.status_code == 503
     assert answer.get_json()["error"] == "Market rates unavailable. Please try again later"
-    assert balance(client, user) == (10_000, 500_000, 1)
+    assert balance(client, user) == (10_000, 500_000, 2)
     set_price(app, 45_001)
     assert trade(client, user).status_code == 201
 
@@ -279,7 +279,7 @@ def test_the_same_key_and_body_return_the_first_answer(app: Flask, client: Flask
         assert again.headers["Idempotent-Replayed"] == "true"
         assert again.get_json() == first.get_json()
     assert "Idempotent-Replayed" not in first.headers
-    assert balance(client, user) == (9000, 524_420, 2)
+    assert balance(client, user) == (9000, 524_420, 3)
 
 
 @pytest.mark.usefixtures("price")
@@ -293,7 +293,7 @@ def test_the_same_key_with_another_body_is_409_and_moves_nothing(
     answer = trade(client, user, {**BUY, **change}, Idempotency_Key="one")
     assert answer.status_code == 409
     assert answer.get_json()["code"] == "idempotency_key_reused"
-    assert balance(client, user) == (9000, 524_420, 2)
+    assert balance(client, user) == (9000, 524_420, 3)
 
 
 @pytest.mark.usefixtures("price")
@@ -326,7 +326,7 @@ def test_any_other_key_is_400_and_moves_nothing(client: FlaskClient, user: Perso
     answer = trade(client, user, Idempotency_Key=key)
     assert answer.status_code == 400
     assert answer.get_json()["code"] == "invalid_idempotency_key"
-    assert balance(client, user) == (10_000, 500_000, 1)
+    assert balance(client, user) == (10_000, 500_000, 2)
 
 
 @pytest.mark.usefixtures("price")
@@ -396,8 +396,8 @@ def test_twenty_buys_and_sells_of_four_users_all_fit_together(on_both_databases:
     )
     assert {answer.status_code for answer in answers} == {201}
     for user in users:
-        assert balance(app.test_client(), user)[2] == 6
-    assert count(app, Transaction) == 24
+        assert balance(app.test_client(), user)[2] == 7
+    assert count(app, Transaction) == 28
     verify(app)
 
 

@@ -91,7 +91,7 @@ def test_a_change_that_a_worker_fetched_reaches_everyone_and_a_trade_its_user(
     balance, transactions, success = (payload for _, payload in greeting)
     assert set(balance) >= {*SEVEN, "timestamp", "seq"}
     assert (balance["available_inr"], balance["seq"]) == (100_000, 1)
-    assert [row["type"] for row in transactions["transactions"]] == ["DEPOSIT"]
+    assert [row["type"] for row in transactions["transactions"]] == ["DEPOSIT_INR"]
     assert success == {
         "message": "WebSocket authenticated successfully",
         "userId": person.id,
@@ -110,7 +110,7 @@ def test_a_change_that_a_worker_fetched_reaches_everyone_and_a_trade_its_user(
     assert balance["available_inr"] == 99_000
     assert balance["available_btc"] == 1000 * 100_000_000 // (usd * 91)
     assert balance["seq"] == transactions["seq"] == answer["seq"] == 2
-    assert [row["type"] for row in transactions["transactions"]] == ["MARKET_BUY", "DEPOSIT"]
+    assert [row["type"] for row in transactions["transactions"]] == ["MARKET_BUY", "DEPOSIT_INR"]
     assert not set(stranger.drain()) & set(USER_EVENTS)
     system.set_source_price(95_000)
     socket.wait_for("btc_price_update")

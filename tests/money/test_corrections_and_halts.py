@@ -48,7 +48,7 @@ def test_a_transaction_is_reversed_once_and_a_reversal_never(trader: Trader, app
 
 
 def test_what_was_spent_cannot_be_reversed(trader: Trader, app: Flask) -> None:
-    deposit = trader.get("/api/transactions", type="DEPOSIT").get_json()["transactions"][0]
+    deposit = trader.get("/api/transactions", type="DEPOSIT_INR").get_json()["transactions"][0]
     trader.trade("buy", "1000")
     status, said = command(app, "transaction", "reverse", str(deposit["id"]), "--why", "x")
     assert status == 1

@@ -23,7 +23,7 @@ ORDER = {"action": "buy", "type": "market", "amount": "1000", "currency": "inr"}
 
 @pytest.fixture
 def trader(inside: Flask) -> Person:
-    """Has deposited (entry 1), bought twice (2, 3) and sold (4)."""
+    """Has deposited rupees and bitcoin (entries 1, 2), bought twice (3, 4) and sold (5)."""
     set_price(inside)
     person = new_user(inside, inr=10_000, btc=50_000)
     client = inside.test_client()
@@ -34,7 +34,8 @@ def trader(inside: Flask) -> Person:
 
 def post(user_id: int, *, inr: int = 0, btc: int = 0) -> Posted:
     entry = transfer(user_id=user_id, house=HOUSE_CUSTODY, inr=inr, btc=btc)
-    posting = Posting(type="WITHDRAWAL" if inr < 0 else "DEPOSIT")
+    kind, currency = "WITHDRAW" if inr < 0 or btc < 0 else "DEPOSIT", "INR" if inr else "BTC"
+    posting = Posting(type=f"{kind}_{currency}")
 
     def work(session: sa.orm.Session) -> Posted:
         held = ledger.lock_balance(session, user_id)
@@ -75,23 +76,22 @@ def ids(user: Person) -> list[int]:
 
 def test_what_is_posted_is_in_the_balance_the_history_and_the_legs(inside: Flask) -> None:
     user = new_user(inside)
-    first = post(user.id, inr=1000, btc=7)
-    second = post(user.id, inr=-400)
-    assert (first.balance["seq"], second.balance["seq"]) == (1, 2)
+    first, second, third = post(user.id, inr=1000), post(user.id, btc=7), post(user.id, inr=-400)
+    assert [posted.balance["seq"] for posted in (first, second, third)] == [1, 2, 3]
     with db.engine.connect() as connection:
         balance = connection.execute(sa.select(Balance.__table__)).mappings().one()
         legs = connection.execute(
             sa.select(LedgerLeg.transaction_id, LedgerLeg.account, LedgerLeg.user_id, LedgerLeg.amount)
         ).all()
-    assert (balance["available_inr"], balance["available_btc"], balance["seq"]) == (600, 7, 2)
+    assert (balance["available_inr"], balance["available_btc"], balance["seq"]) == (600, 7, 3)
     assert sorted(legs, key=str) == sorted(
         [
             (first.transaction_id, "available_inr", user.id, 1000),
             (first.transaction_id, HOUSE_CUSTODY, None, -1000),
-            (first.transaction_id, "available_btc", user.id, 7),
-            (first.transaction_id, HOUSE_CUSTODY, None, -7),
-            (second.transaction_id, "available_inr", user.id, -400),
-            (second.transaction_id, HOUSE_CUSTODY, None, 400),
+            (second.transaction_id, "available_btc", user.id, 7),
+            (second.transaction_id, HOUSE_CUSTODY, None, -7),
+            (third.transaction_id, "available_inr", user.id, -400),
+            (third.transaction_id, HOUSE_CUSTODY, None, 400),
         ],
         key=str,
     )
@@ -145,7 +145,7 @@ def test_the_books_are_right_after_deposits_trades_and_withdrawals(on_both_datab
         funds.withdraw(users[0].id, Funds(10, 10))
         proof = ledger.verify()
     assert proof.faults == ()
-    assert (proof.transactions, proof.balances) == (7, 3)
+    assert (proof.transactions, proof.balances) == (11, 3)
 
 
 def test_empty_books_are_right(inside: Flask) -> None:
@@ -185,10 +185,10 @@ def test_a_tampered_balance_is_found(trader: Person, account: str) -> None:
 def test_a_deleted_leg_is_found(trader: Person) -> None:
     run(
         sa.delete(LedgerLeg).where(
-            LedgerLeg.transaction_id == ids(trader)[1], LedgerLeg.user_id.is_(None), LedgerLeg.asset == "BTC"
+            LedgerLeg.transaction_id == ids(trader)[2], LedgerLeg.user_id.is_(None), LedgerLeg.asset == "BTC"
         )
     )
-    assert any(f"transaction {ids(trader)[1]}" in fault for fault in ledger.verify().faults)
+    assert any(f"transaction {ids(trader)[2]}" in fault for fault in ledger.verify().faults)
 
 
 @pytest.mark.parametrize("which", [0, 1, -1], ids=["first", "middle", "last"])
@@ -232,7 +232,7 @@ def test_one_user_s_fault_is_not_laid_at_another_s_door(inside: Flask, trader: P
 
 
 def test_a_buy_that_was_booked_as_a_sell_is_found(inside: Flask, trader: Person) -> None:
-    bought = ids(trader)[1]
+    bought = ids(trader)[2]
     legs = LedgerLeg.transaction_id == bought
     with db.engine.connect() as connection:
         moved = dict(
@@ -274,9 +274,9 @@ def test_an_entry_that_is_not_of_its_type_is_not_posted(inside: Flask) -> None:
     def work(session: sa.orm.Session) -> Posted:
         held = ledger.lock_balance(session, user.id)
         return ledger.post(
-            session, user.id, held=held, entry=entry, posting=Posting("DEPOSIT"), now=wire.now()
+            session, user.id, held=held, entry=entry, posting=Posting("DEPOSIT_INR"), now=wire.now()
         )
 
-    with pytest.raises(UnbalancedEntry, match="DEPOSIT does not change available_inr by -1"):
+    with pytest.raises(UnbalancedEntry, match="DEPOSIT_INR does not change available_inr by -1"):
         unit_of_work.commit(work)
     assert len(ids(user)) == 1

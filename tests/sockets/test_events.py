@@ -195,7 +195,7 @@ def test_a_trade_tells_all_of_the_users_sockets_and_nobody_else(
         assert balance["available_inr"] == 4000
         assert balance["available_btc"] == 24_420
         assert (balance["seq"], transactions["seq"]) == (2, 2)
-        assert [row["type"] for row in transactions["transactions"]] == ["MARKET_BUY", "DEPOSIT"]
+        assert [row["type"] for row in transactions["transactions"]] == ["MARKET_BUY", "DEPOSIT_INR"]
     assert [socket.got() for socket in others] == [[], []]
 
 
@@ -416,7 +416,7 @@ def test_rest_tells_what_was_missed_too(client: FlaskClient, make_user: MakeUser
     assert [row["seq"] for row in answer["transactions"]] == [3, 4]
     assert (answer["balance"]["available_inr"], answer["balance"]["seq"]) == (7_000, 4)
     everything = client.get("/api/events", headers=stranger.headers).json
-    assert [(row["type"], row["inr_amount"]) for row in everything["transactions"]] == [("DEPOSIT", 500)]
+    assert [(row["type"], row["inr_amount"]) for row in everything["transactions"]] == [("DEPOSIT_INR", 500)]
     for wrong in ("-1", "x", "1.5", str(2**63)):
         assert client.get(f"/api/events?after={wrong}", headers=person.headers).status_code == 400
 

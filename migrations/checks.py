@@ -1,0 +1,72 @@
+"""Changing a table's CHECK in a migration, on MariaDB, MySQL and SQLite, so that it can be run again."""
+
+import re
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def drop_check(table: str, name: str) -> None:
+    """Drop a named CHECK, if it is there."""
+    if name not in _names(table):
+        return
+    if op.get_bind().dialect.name == "sqlite":
+        _rebuild(table, lambda sql: _without(sql, name))
+    else:
+        op.drop_constraint(op.f(name), table, type_="check")
+
+
+def add_check(table: str, name: str, condition: str) -> None:
+    """Add a named CHECK, if it is not there."""
+    if name in _names(table):
+        return
+    if op.get_bind().dialect.name == "sqlite":
+        clause = f", CONSTRAINT {name} CHECK ({condition}))"
+        _rebuild(table, lambda sql: sql.rstrip()[:-1].rstrip() + clause)
+    else:
+        op.create_check_constraint(op.f(name), table, condition)
+
+
+def _names(table: str) -> set[str | None]:
+    return {check["name"] for check in sa.inspect(op.get_bind()).get_check_constraints(table)}
+
+
+def _without(sql: str, name: str) -> str:
+    """Cut the CHECK out of a CREATE TABLE, with the comma before it."""
+    start = sql.index(f"CONSTRAINT {name} CHECK")
+    end = sql.index("(", start)
+    depth = 1
+    while depth:
+        end += 1
+        depth += {"(": 1, ")": -1}.get(sql[end], 0)
+    return sql[:start].rstrip().removesuffix(",") + sql[end + 1 :]
+
+
+def _rebuild(table: str, change) -> None:
+    """Make the table anew, as SQLite's documentation says (lang_altertable.html, section 7): it can alter no CHECK.
+
+    Foreign keys can only be switched off between transactions; what was done before is committed by then.
+    """
+    bind = op.get_bind()
+    master = sa.text(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = :table AND type = :kind AND sql IS NOT NULL"
+    )
+    (create,) = bind.scalars(master, {"table": table, "kind": "table"})
+    indexes = list(bind.scalars(master, {"table": table, "kind": "index"}))
+    bind.commit()
+    raw, new = bind.connection.driver_connection, f"{table}_new"
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute(re.sub(rf'^CREATE TABLE "?{table}"?', f"CREATE TABLE {new}", change(create)))
+        raw.execute(f"INSERT INTO {new} SELECT * FROM {table}")  # noqa: S608 - names of our own
+        raw.execute(f"DROP TABLE {table}")
+        raw.execute(f"ALTER TABLE {new} RENAME TO {table}")
+        for sql in indexes:
+            raw.execute(sql)
+        raw.execute("COMMIT")
+    except BaseException:
+        raw.execute("ROLLBACK")
+        raise
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
