@@ -33,6 +33,7 @@ from bittrade import create_app, extensions
 from bittrade.errors import BitTradeError
 from bittrade.jobs.schedule import QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
+from bittrade.logs import warn_seldom
 from bittrade.services import market
 from bittrade.services.market import watch as market_watch
 
@@ -115,20 +116,16 @@ def run_worker(app: Flask) -> None:
     logging.getLogger("rq.worker").setLevel(logging.WARNING)  # each job says its one line itself
     with app.app_context():
         connection = extensions.queue_redis()
-    is_up = True
     while True:
         end_on_signals()  # RQ's own handlers hold only while its loop runs
         try:
             worker = MarketWorker(app, connection)
-            is_up = True
             logger.info("worker: ready for jobs of the queues %s", ", ".join(QUEUES))
             worker.work(logging_level=None)
             if worker.was_asked_to_end:
                 return
         except RedisError as failure:
-            if is_up:
-                logger.error("worker: Redis is away (%s); trying again each second", failure)
-            is_up = False
+            warn_seldom(logger, "worker: Redis is away, or refuses (%s); trying again each second", failure)
         except StopRequested:
             return
         end_on_signals()

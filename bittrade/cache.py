@@ -18,6 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import cache_redis, own
+from bittrade.logs import warn_seldom
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -71,14 +72,13 @@ class _Breaker:
         try:
             return command()
         except ResponseError as error:
-            log.warning(
-                "cache refused: %s", error
-            )  # a key of another type, say: it is there, and this is a miss
+            # It is there, and this is a miss: a key of another type, or a server that takes no writes.
+            warn_seldom(log, "the cache refused a command: %s", error)
             return None
         except RedisError as error:
             with self._lock:
                 self._away_until = time.monotonic() + PAUSE_S
-            log.warning("cache is away: %s", error)
+            warn_seldom(log, "the cache is away: %s", error)
             return None
 
 
@@ -246,8 +246,3 @@ def _wait_for(key: str, is_fresh: Test) -> dict[str, Any] | None:
 def _keep(key: str, value: dict[str, Any], ttl_s: int, *, only_if_absent: bool) -> None:
     raw = orjson.dumps({**value, _FORMAT_KEY: FORMAT})
     _breaker.call(lambda: cache_redis().set(own(key), raw, ex=ttl_s, nx=only_if_absent))
-
-
-def is_alive() -> bool:
-    """Whether Redis answers now."""
-    return _breaker.call(lambda: cache_redis().ping()) is not None

@@ -3,6 +3,9 @@
 import logging
 import re
 import sys
+import threading
+import time
+from collections import Counter
 
 from flask import Flask
 
@@ -13,6 +16,7 @@ _SECRETS = re.compile(
     r"|(?<=[Bb]earer )\S+"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
+SELDOM_S = 60.0
 REDACTED = "[redacted]"
 
 
@@ -24,6 +28,26 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return _SECRETS.sub(REDACTED, super().format(record))
+
+
+_lock = threading.Lock()
+_silent_until: dict[tuple[str, str], float] = {}  # by logger and message: as many as there are calls in the code
+_unlogged: Counter[tuple[str, str]] = Counter()
+
+
+def warn_seldom(log: logging.Logger, message: str, *values: object) -> None:
+    """Log a warning at most once a minute for each `message`, with how often it was left out since.
+
+    For what fails at every request while a server is away or refuses.
+    """
+    which, now = (log.name, message), time.monotonic()
+    with _lock:
+        if now < _silent_until.get(which, now):
+            _unlogged[which] += 1
+            return
+        _silent_until[which] = now + SELDOM_S
+        left_out = _unlogged.pop(which, 0)
+    log.warning(message + (f" ({left_out} more since the last such line)" if left_out else ""), *values)
 
 
 def init_logging(app: Flask) -> None:

@@ -27,7 +27,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 import config
-from bittrade import cache, create_app, wire
+from bittrade import cache, create_app, logs, wire
 from bittrade.domain.pricing import PriceQuote
 from bittrade.extensions import db, own_name, socketio
 from bittrade.models import BitcoinData, Setting, Transaction
@@ -174,6 +174,12 @@ def new_app(
             return made
 
         yield make
+
+
+@pytest.fixture(autouse=True)
+def _every_warning_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some are logged once a minute, whatever test brought them about."""
+    monkeypatch.setattr(logs, "_silent_until", {})
 
 
 def key_of(app: Flask, name: str) -> str:

@@ -20,6 +20,7 @@ from redis import RedisError
 from bittrade.api.requests import read_object
 from bittrade.errors import BitTradeError, RateLimited
 from bittrade.extensions import limits_storage
+from bittrade.logs import warn_seldom
 from bittrade.services import audit, auth
 from bittrade.services.identity import Identity
 
@@ -165,7 +166,7 @@ class Counters:
             return limits_storage().incr(f"{PREFIX}:{hashed}", seconds)
         except RedisError as error:
             self._redis_away_until = time.monotonic() + PAUSE_S
-            log.warning("limits are counted by this process alone: %s", error)
+            warn_seldom(log, "limits are counted by this process alone: %s", error)
             return self.local(key, seconds)
 
     def local(self, key: str, seconds: int) -> int:

@@ -568,7 +568,7 @@ class HealthAnswer(Answer):
     timestamp: str
     server: str
     database: str
-    redis: str
+    redis: Literal["connected", "refuses_writes", "disconnected"]
     external_apis: str
     price_age_ms: int | None
     trading: Literal["open", "halted", "price_uncertain", "no_price", "unknown"] = Field(

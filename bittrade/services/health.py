@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from flask import current_app
 
-from bittrade import cache, unit_of_work, wire
+from bittrade import unit_of_work, wire
 from bittrade.errors import BitTradeError
-from bittrade.services import market
+from bittrade.logs import warn_seldom
+from bittrade.services import market, redis_servers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -45,14 +46,14 @@ def check() -> dict[str, Any]:
 
 
 def _check_now() -> dict[str, Any]:
-    database, redis = _within_limit(_ask_database), _within_limit(cache.is_alive)
+    database, redis = _within_limit(_ask_database), _within_limit(redis_servers.find_state)
     is_up, age, trading = database if database is not None else (False, None, "unknown")
-    has_redis = bool(redis)
+    redis = redis or redis_servers.AWAY
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
     return {
-        "status": "DOWN" if not is_up else "OK" if has_redis and trading == "open" else "DEGRADED",
+        "status": "DOWN" if not is_up else "OK" if redis == redis_servers.WRITABLE and trading == "open" else "DEGRADED",
         "database": "connected" if is_up else "disconnected",
-        "redis": "connected" if has_redis else "disconnected",
+        "redis": redis,
         "external_apis": "operational" if is_fresh else "degraded",
         "price_age_ms": age,
         "trading": trading,
@@ -82,5 +83,5 @@ def _ask_database() -> tuple[bool, int | None, str]:
         with unit_of_work.reading() as session:
             return True, age, market.trading_state(session, wire.now())
     except BitTradeError as error:
-        log.warning("health: %s", error.message)
+        warn_seldom(log, "health: %s", error.message)
         return False, None, "unknown"

@@ -1,5 +1,6 @@
 """What kind of Redis answers, whether it takes what we write, and who else uses it."""
 
+import logging
 from collections.abc import Iterator
 
 import redis
@@ -8,9 +9,12 @@ from redis.exceptions import ResponseError
 
 import redis_address
 from bittrade.extensions import OURS, cache_redis, limits_storage, own
+from bittrade.logs import warn_seldom
 
+log = logging.getLogger(__name__)
 OLDEST = (6, 2)  # SET with GET, LMOVE
 MARK_TTL_S = 60
+WRITABLE, REFUSING, AWAY = "connected", "refuses_writes", "disconnected"
 Fault = tuple[str, str]
 
 
@@ -31,6 +35,21 @@ def find_refusal(client: redis.Redis) -> str | None:
     except ResponseError as error:
         return str(error)
     return None
+
+
+def find_state() -> str:
+    """Return what health says of Redis: the worst of its roles. It writes, because a server that answers may refuse to."""
+    state = WRITABLE
+    for name, client in clients():
+        try:
+            refusal = find_refusal(client)
+        except redis.RedisError as error:
+            warn_seldom(log, "Redis at %s is away: %s", name, error)
+            return AWAY
+        if refusal is not None:
+            warn_seldom(log, "Redis at %s refuses to write: %s", name, refusal)
+            state = REFUSING
+    return state
 
 
 def list_faults(client: redis.Redis) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from socketio.packet import EVENT
 
 from bittrade.counters import counts
 from bittrade.extensions import FAST_LIMITS
+from bittrade.logs import warn_seldom
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
             counts["events published"] += 1
         except redis.RedisError as error:
             counts["events unpublished"] += 1
-            log.warning("could not publish a socket event: %s", error)
+            warn_seldom(log, "could not publish a socket event: %s", error)
 
     def _publish_now(self, message: bytes) -> None:
         if self._writer is None:
@@ -210,7 +211,7 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
             opened = self._seal.open(message["data"])
             if opened is None:
                 counts["events foreign"] += 1
-                log.warning("dropped a socket event that no process of this installation published")
+                warn_seldom(log, "dropped a socket event that no process of this installation published")
             else:
                 yield opened
 

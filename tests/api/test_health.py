@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bittrade import cache
 from bittrade.services import health
 from dev.services import PrivateRedis
 from tests.fixtures import set_price
@@ -74,6 +75,39 @@ def test_a_redis_that_hangs_is_found_out_within_the_time_limit(
     body = report(app.test_client())
     assert time.monotonic() - start < 5
     assert (body["status"], body["redis"], body["database"]) == ("DEGRADED", "disconnected", "connected")
+
+
+@pytest.mark.parametrize("refusal", [("REPLICAOF", "127.0.0.1", "9"), ("CONFIG", "SET", "maxmemory", "1")])
+def test_a_redis_that_refuses_to_write_is_told_and_logged_once(
+    new_app: Callable[..., Flask],
+    private_redis: PrivateRedis,
+    refusal: tuple[str, ...],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = new_app(REDIS_URL=private_redis.url, RATELIMIT_ENABLED=True)
+    set_price(app)
+    with private_redis.client() as server:
+        server.execute_command(*refusal)
+    caplog.clear()
+    client = app.test_client()
+    assert (report(client)["status"], report(client)["redis"]) == ("DEGRADED", "refuses_writes")
+    for _ in range(20):
+        health._memory.until = 0
+        assert report(client)["redis"] == "refuses_writes"
+        assert client.get("/api/market-rates").status_code == 200
+        cache._breaker = cache._Breaker()
+        with app.app_context():
+            cache.put("a", {}, 60)
+    lines = [record.getMessage() for record in caplog.records if "efuse" in record.getMessage()]
+    assert len(lines) == len({line.partition(":")[0] for line in lines}) <= 3
+
+
+def test_the_queue_s_redis_counts_as_well(
+    new_app: Callable[..., Flask], private_redis: PrivateRedis, nobody_listens: int
+) -> None:
+    away = f"redis://127.0.0.1:{nobody_listens}/0"
+    app = new_app(REDIS_URL=private_redis.url, QUEUE_REDIS_URL=away)
+    assert report(app.test_client())["redis"] == "disconnected"
 
 
 def test_without_the_database_it_is_down_with_503(new_app: Callable[..., Flask], nobody_listens: int) -> None:

@@ -85,3 +85,17 @@ def test_an_error_of_the_database_holds_no_value(app: Flask) -> None:
             connection.execute(insert)
         connection.rollback()
     assert "canary-hash" not in str(refused.value)
+
+
+def test_what_fails_at_every_request_is_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("bittrade.x")
+    for number in range(5):
+        warn_seldom(log, "gone: %s", number)
+    warn_seldom(log, "another: %s", 1)
+    assert [record.getMessage() for record in caplog.records] == ["gone: 0", "another: 1"]
+    monkeypatch.setattr("bittrade.logs.SELDOM_S", -1.0)  # the minute is over
+    logs._silent_until.clear()
+    warn_seldom(log, "gone: %s", 5)
+    assert caplog.records[-1].getMessage() == "gone: 5 (4 more since the last such line)"
