@@ -31,7 +31,9 @@ class OneLine(logging.Formatter):
 
 
 _lock = threading.Lock()
-_silent_until: dict[tuple[str, str], float] = {}  # by logger and message: as many as there are calls in the code
+_silent_until: dict[
+    tuple[str, str], float
+] = {}  # by logger and message: as many as there are calls in the code
 _unlogged: Counter[tuple[str, str]] = Counter()
 
 

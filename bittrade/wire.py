@@ -13,6 +13,14 @@ from bittrade.domain.pricing import MULTIPLIER_SCALE, Rates
 from bittrade.domain.receipt import Receipt
 from bittrade.domain.transaction_types import signs_of
 
+# On every answer, whoever gives it: no guessing of types, no address passed on, no frames, nothing kept.
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}  # in production, besides
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

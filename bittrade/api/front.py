@@ -16,10 +16,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.utils import host_is_trusted
 
 from bittrade.api.paths import Paths
-from bittrade.api.requests import MAX_BODY_BYTES, SAFE_HEADERS
+from bittrade.api.requests import MAX_BODY_BYTES
 from bittrade.domain.addresses import forwarded_address, read_address
 from bittrade.errors import BitTradeError, BodyTooSlow, BrokenBody, InvalidInput
 from bittrade.extensions import is_gevent
+from bittrade.wire import SAFE_HEADERS
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

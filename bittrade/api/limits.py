@@ -1,33 +1,19 @@
 """How often somebody may ask: per address, per account, per API key; each limit is a setting (docs/security.md).
 
-What writes or tries passwords is counted in Redis, for all processes together; while Redis is away, by each process for
-itself. Reads are counted by each process for itself always: a limit on them must cost less than the read does.
+Who is counted for a request, and what its answer says of it. The counts are in `services/counting.py`.
 """
 
-import hashlib
-import logging
-import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil
 
 from flask import Flask, Response, current_app, g, request
-from limits import RateLimitItem, parse
-from redis import RedisError
 
 from bittrade.api.requests import read_object
-from bittrade.errors import BitTradeError, RateLimited
-from bittrade.extensions import limits_storage
-from bittrade.logs import warn_seldom
-from bittrade.services import audit, auth
+from bittrade.errors import BitTradeError
+from bittrade.services import audit, auth, counting
+from bittrade.services.counting import Counters, Standing
 from bittrade.services.identity import Identity
 
-log = logging.getLogger(__name__)
-PREFIX = "limit"
-PAUSE_S = 1.0  # after a failure Redis is left alone this long
-MAX_COUNTED = 50_000  # counters that one process keeps
 UNCOUNTED = (
     "bittrade.uncounted"  # in the environment of a request that nobody made: api/ready.py counts for it
 )
@@ -87,10 +73,7 @@ def check(limits: Iterable[Limit]) -> None:
         standing = _count(limit)
         if standing.remaining < 0:
             g.standing = standing
-            audit.record_refusal(
-                "limit_hit", cause=f"{limit.setting} {limit.who()}", limit=limit.setting, **_whom()
-            )
-            raise RateLimited(retry_after_s=standing.resets_in_s)
+            counting.refuse(limit.setting, limit.who(), standing, **_whom())
         known = g.get("standing")
         if known is None or standing.remaining < known.remaining:
             g.standing = standing
@@ -99,27 +82,6 @@ def check(limits: Iterable[Limit]) -> None:
 def _whom() -> dict[str, int]:
     identity = g.get("identity")
     return {} if identity is None else {"user_id": identity.user_id}
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is left of a limit in this window."""
-
-    allowed: int
-    remaining: int
-    resets_at: float
-
-    @property
-    def resets_in_s(self) -> int:
-        return max(1, ceil(self.resets_at - time.time()))
-
-    def headers(self) -> list[tuple[str, str]]:
-        """What a client is told of it."""
-        return [
-            ("X-RateLimit-Limit", str(self.allowed)),
-            ("X-RateLimit-Remaining", str(max(0, self.remaining))),
-            ("X-RateLimit-Reset", str(int(self.resets_at))),
-        ]
 
 
 def count_read(app: Flask, who: str) -> Standing | None:
@@ -133,56 +95,7 @@ def _count(limit: Limit) -> Standing:
 
 
 def _standing(app: Flask, limit: Limit, where: str, who: str) -> Standing:
-    allowed = _parse(app.config[limit.setting])
-    seconds = allowed.get_expiry()
-    window = int(time.time() // seconds)
-    # The window's number is in the key, so that what is left follows from the count: one question, not two.
-    raw = f"{limit.setting}:{where}:{who}:{window}"
-    counter: Counters = app.extensions["bittrade_limits"]
-    count = counter.local(raw, seconds) if limit.is_local else counter.everywhere(raw, seconds)
-    return Standing(allowed.amount, allowed.amount - count, (window + 1) * seconds)
-
-
-@lru_cache(maxsize=64)
-def _parse(text: str) -> RateLimitItem:
-    return parse(text)
-
-
-class Counters:
-    """The counts of one app: in Redis, and in this process where Redis is not asked or does not answer."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._ends: dict[str, float] = {}
-        self._lock = threading.Lock()
-        self._redis_away_until = 0.0
-
-    def everywhere(self, key: str, seconds: int) -> int:
-        """Count for all processes together; for this one alone while Redis is away."""
-        if time.monotonic() < self._redis_away_until:
-            return self.local(key, seconds)
-        try:
-            hashed = hashlib.sha256(key.encode()).hexdigest()  # no e-mail, no length of a client's choice
-            return limits_storage().incr(f"{PREFIX}:{hashed}", seconds)
-        except RedisError as error:
-            self._redis_away_until = time.monotonic() + PAUSE_S
-            warn_seldom(log, "limits are counted by this process alone: %s", error)
-            return self.local(key, seconds)
-
-    def local(self, key: str, seconds: int) -> int:
-        with self._lock:
-            if key not in self._counts and len(self._counts) >= MAX_COUNTED:
-                self._forget(time.monotonic())
-            count = self._counts[key] = self._counts.get(key, 0) + 1
-            if count == 1:
-                self._ends[key] = time.monotonic() + seconds
-        return count
-
-    def _forget(self, now: float) -> None:
-        """Windows that are over; where none is, everything: a new count is better than no memory."""
-        over = [key for key, end in self._ends.items() if end <= now] or list(self._ends)
-        for key in over:
-            del self._counts[key], self._ends[key]
+    return counting.count(app, limit.setting, who, where=where, is_local=limit.is_local)
 
 
 def init_app(app: Flask) -> None:

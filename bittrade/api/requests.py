@@ -14,18 +14,11 @@ from flask.json.provider import JSONProvider
 from bittrade.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from bittrade.services import audit
 from bittrade.services.audit import Origin
+from bittrade.wire import HSTS, SAFE_HEADERS
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 16
 GZIP = ("gzip", "x-gzip")
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
-
-HSTS = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app: Flask) -> None:
@@ -147,6 +140,6 @@ def _finish(response: Response) -> Response:
     for name, value in SAFE_HEADERS.items():
         response.headers.setdefault(name, value)
     if current_app.config["IS_PRODUCTION"]:
-        response.headers["Strict-Transport-Security"] = HSTS
+        response.headers.update(HSTS)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     return response

@@ -11,6 +11,7 @@ from bittrade.api.limits import Limit
 from bittrade.errors import TokenMissing
 from bittrade.services import audit, auth
 from bittrade.services.auth import Identity
+from bittrade.services.identity import bearer_of
 
 Handler = Callable[..., Any]
 
@@ -62,9 +63,8 @@ def _authenticate(needs: Collection[str]) -> Identity:
 
 
 def bearer_token() -> str | None:
-    """The second word of the Authorization header, as the API's first clients send it."""
-    words = request.headers.get("Authorization", "").split()
-    return " ".join(words[1:]) if len(words) > 1 else None
+    """Return the bearer's token of the Authorization header; None without one, also where the scheme is another."""
+    return bearer_of(request.headers.get("Authorization", ""))
 
 
 def current_user() -> Identity:

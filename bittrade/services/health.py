@@ -51,7 +51,11 @@ def _check_now() -> dict[str, Any]:
     redis = redis or redis_servers.AWAY
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
     return {
-        "status": "DOWN" if not is_up else "OK" if redis == redis_servers.WRITABLE and trading == "open" else "DEGRADED",
+        "status": "DOWN"
+        if not is_up
+        else "OK"
+        if redis == redis_servers.WRITABLE and trading == "open"
+        else "DEGRADED",
         "database": "connected" if is_up else "disconnected",
         "redis": redis,
         "external_apis": "operational" if is_fresh else "degraded",

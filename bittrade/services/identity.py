@@ -13,6 +13,12 @@ ACCOUNT = "account"  # keys, sessions, password, profile: a person's alone, no k
 PERSON = frozenset({*KEY_SCOPES, ACCOUNT})
 
 
+def bearer_of(text: str) -> str | None:
+    """Return the token of "Bearer <token>", in any case; None where there is none, or the scheme is another."""
+    words = text.split(maxsplit=1)
+    return words[1].rstrip() if len(words) == 2 and words[0].lower() == "bearer" else None
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The owner of a valid token or key. `seq` is the user's newest entry, as of this request."""

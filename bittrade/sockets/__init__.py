@@ -1,6 +1,6 @@
 """Socket.IO. What clients send: `clients`; whose a socket is: `members`; what is put right each second: `upkeep`.
 
-Under them: `gate` (who may open a socket), `delivery` (from an event to its sockets), `transport` (from there into the
+Under them: `gate` (who may open a socket), `inbound` (what is taken of it), `delivery` (from an event to its sockets), `transport` (from there into the
 connection). Here they are bound to the application.
 """
 
@@ -13,7 +13,9 @@ from bittrade.services import audit
 from bittrade.sockets import clients, transport
 from bittrade.sockets.delivery import PatientRedisManager, Seal
 from bittrade.sockets.gate import Gate, Limits
+from bittrade.sockets.inbound import Inbound
 from bittrade.sockets.upkeep import Upkeep
+from bittrade.wire import HSTS, SAFE_HEADERS
 
 
 def init_sockets(app: Flask) -> None:
@@ -38,12 +40,18 @@ def init_sockets(app: Flask) -> None:
         async_handlers=False,  # one client's events in the order in which it sent them
     )
     clients.listen(socketio)
-    transport.allow_only(socketio.server, clients.EVENTS)
+    is_allowed = clients.counter(app) if app.config["RATELIMIT_ENABLED"] else None
+    Inbound(socketio.server, clients.EVENTS, is_allowed=is_allowed, refuse=clients.refuse_as_too_many)
     limits = Limits(
         per_process=app.config["SOCKETS_PER_PROCESS"], per_address=app.config["SOCKETS_PER_ADDRESS"]
     )
     app.extensions["bittrade_gate"] = Gate(
-        socketio.server, limits, origins=origins, neighbourhood=audit.neighbourhood
+        socketio.server,
+        limits,
+        origins=origins,
+        neighbourhood=audit.neighbourhood,
+        is_allowed=is_allowed,
+        headers=SAFE_HEADERS | (HSTS if app.config["IS_PRODUCTION"] else {}),
     )
     app.extensions["bittrade_upkeep"] = Upkeep(app)
     if node := app.config["SOCKET_NODE"]:

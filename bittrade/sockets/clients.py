@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from flask import current_app, request
+from flask import Flask, current_app, request
 from flask_socketio import SocketIO
 
 from bittrade.broadcast import stamped
-from bittrade.errors import BitTradeError, TokenInvalid
+from bittrade.errors import BitTradeError, RateLimited, TokenInvalid
 from bittrade.extensions import socketio
-from bittrade.services import audit, user_data
+from bittrade.services import audit, counting, user_data
 from bittrade.services.audit import Origin
+from bittrade.services.identity import bearer_of
 from bittrade.sockets import members
 from bittrade.sockets.gate import NAMESPACE
 from bittrade.sockets.members import Member, Told
@@ -30,6 +32,29 @@ def listen(sockets: SocketIO) -> None:
     sockets.default_exception_handler = _on_error
 
 
+def counter(app: Flask) -> Callable[[dict[str, Any]], bool]:
+    """Return what counts a client's event or request as a read of its address, as REST's are, and whether it may be."""
+
+    def is_allowed(environ: dict[str, Any]) -> bool:
+        address = environ.get("REMOTE_ADDR", "")
+        who = audit.neighbourhood(address)
+        standing = counting.count(app, "RATELIMIT_READ", who, is_local=True)
+        if standing.remaining >= 0:
+            return True
+        with app.app_context(), suppress(RateLimited):
+            audit.origin.set(Origin(address=address, device=environ.get("HTTP_USER_AGENT")))
+            counting.refuse("RATELIMIT_READ", who, standing)
+        return False
+
+    return is_allowed
+
+
+def refuse_as_too_many(sid: str) -> None:
+    """Answer an event that is not looked at any more: the socket is nobody's now."""
+    members.leave(sid)
+    members.refuse(sid, RateLimited.message)
+
+
 def _on_connect(credentials: Any = None) -> None:
     sid = _sid()
     upkeep: Upkeep = current_app.extensions["bittrade_upkeep"]
@@ -39,6 +64,8 @@ def _on_connect(credentials: Any = None) -> None:
         members.tell(sid, "btc_price_update", price)
     if isinstance(credentials, dict) and credentials.get("token"):
         _on_authenticate(credentials)
+    elif (token := bearer_of(request.headers.get("Authorization", ""))) is not None:
+        _on_authenticate(token)
 
 
 def _on_disconnect(*_reason: Any) -> None:
@@ -66,11 +93,15 @@ def _admit(token: Any, read: Callable[[int], Told]) -> None:
     """Put the socket into its user's room, and tell it what `read` finds for this user; or refuse it."""
     sid = _sid()
     members.leave(sid)
+    # Clients hold what they send in a header: "Bearer " before the token is no part of it.
+    token = bearer_of(token) if isinstance(token, str) and " " in token.strip() else token
     audit.origin.set(Origin(address=request.remote_addr or "", device=request.headers.get("User-Agent")))
     try:
         if not isinstance(token, str):
             raise TokenInvalid()
         identity = members.identify(token)
+        if identity.key_id is not None:
+            counting.take("RATELIMIT_KEY", f"key {identity.key_id}", user_id=identity.user_id)
         told = members.read_undisturbed(identity.user_id, read)
     except BitTradeError as error:
         members.refuse(sid, error.message)

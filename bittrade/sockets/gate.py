@@ -18,10 +18,12 @@ import gevent
 from wsproto.frame_protocol import CloseReason
 
 from bittrade.counters import counts
+from bittrade.errors import RateLimited
 from bittrade.sockets.transport import Door
 
 log = logging.getLogger(__name__)
 NAMESPACE = "/"
+Query = dict[str, list[str]]
 # Who has not sent CONNECT after so long is closed, and how often we look: together 5 s.
 CONNECT_S, LOOK_EACH_S = 4.5, 0.5
 # A stopping process closes its sockets over so long: all at once, they would all come back at once.
@@ -54,6 +56,10 @@ IS_FULL = Refusal(
     "503 Service Unavailable", "too_many_sockets", "All connections are taken. Please try again", 5
 )
 NO_UPGRADE = Refusal("400 Bad Request", "bad_request", "Invalid websocket upgrade")
+TOO_OFTEN = Refusal("429 Too Many Requests", RateLimited.code, RateLimited.message, 1)
+NO_JSONP = Refusal(
+    "400 Bad Request", "bad_request", "JSONP is not served: connect with socket.io-client 3 or 4"
+)
 TOO_MANY = Refusal("429 Too Many Requests", "too_many_sockets", "Too many connections from your address", 5)
 
 
@@ -61,14 +67,18 @@ class Gate:
     """Stands before a Socket.IO server."""
 
     def __init__(
-        self, server: Any, limits: Limits, *, origins: list[str], neighbourhood: Callable[[str], str]
+        self,
+        server: Any,
+        limits: Limits,
+        *,
+        origins: list[str],
+        neighbourhood: Callable[[str], str],
+        is_allowed: Callable[[dict[str, Any]], bool] | None = None,
+        headers: dict[str, str],
     ) -> None:
-        self._server, self._limits, self._origins, self._neighbourhood = (
-            server,
-            limits,
-            origins,
-            neighbourhood,
-        )
+        self._server, self._limits, self._origins = server, limits, origins
+        self._neighbourhood, self._is_allowed = neighbourhood, is_allowed
+        self._headers = list(headers.items())
         self._is_gevent = server.eio.async_mode == "gevent"
         self._inside: dict[str, str] = {}  # an Engine.IO session and its address
         self._by_address: Counter[str] = Counter()
@@ -82,7 +92,8 @@ class Gate:
     # --- coming -------------------------------------------------------------------------------------------------------
 
     def _handle(self, environ: dict[str, Any], start_response: Any) -> Any:
-        refusal = self._refuse_newcomer(environ)
+        query = parse_qs(environ.get("QUERY_STRING", ""))  # as Engine.IO reads it
+        refusal = self._refuse_request(environ, query) or self._refuse_newcomer(environ, query)
         if refusal is not None:
             counts["sockets refused"] += 1
             return self._answer(refusal, [], environ, start_response)
@@ -92,7 +103,7 @@ class Gate:
             if status.startswith("4"):
                 refused.append((status, headers))
                 return None
-            return start_response(status, headers, *rest)
+            return start_response(status, [*headers, *self._headers], *rest)
 
         body = self._handle_request(environ, start)
         if not refused:
@@ -100,8 +111,15 @@ class Gate:
         status, headers = refused[0]
         return self._answer(self._reword(status, b"".join(body)), headers, environ, start_response)
 
-    def _refuse_newcomer(self, environ: dict[str, Any]) -> Refusal | None:
-        query = parse_qs(environ.get("QUERY_STRING", ""))
+    def _refuse_request(self, environ: dict[str, Any], query: Query) -> Refusal | None:
+        if "j" in query:
+            return NO_JSONP
+        is_poll = environ["REQUEST_METHOD"] == "GET" and query.get("sid", [""])[0] in self._server.eio.sockets
+        if is_poll or self._is_allowed is None or self._is_allowed(environ):
+            return None
+        return TOO_OFTEN
+
+    def _refuse_newcomer(self, environ: dict[str, Any], query: Query) -> Refusal | None:
         if environ["REQUEST_METHOD"] != "GET" or "sid" in query:
             return None
         if query.get("transport") == ["websocket"] and "upgrade" not in _tokens(environ, "HTTP_CONNECTION"):
@@ -133,7 +151,7 @@ class Gate:
             kept.append(("Retry-After", str(refusal.retry_after_s)))
         body = json.dumps({"error": refusal.error, "code": refusal.code}).encode()
         own = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response(refusal.status, [*own, *kept])
+        start_response(refusal.status, [*own, *kept, *self._headers])
         return [body]
 
     def count(self) -> int:

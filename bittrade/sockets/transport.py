@@ -46,24 +46,6 @@ CLOSE_S, UPGRADE_S = 2.0, 5.0
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
-def allow_only(server: Any, events: frozenset[str]) -> None:
-    """Make a Socket.IO server drop every client event of another name, and whatever is not Socket.IO."""
-    handle_event, handle_message = server._handle_event, server._handle_eio_message
-
-    def handle_known(eio_sid: str, namespace: str | None, ack_id: int | None, data: Any) -> None:
-        if isinstance(data, list) and data and isinstance(data[0], str) and data[0] in events:
-            handle_event(eio_sid, namespace, ack_id, data)
-
-    def handle_sound(eio_sid: str, data: Any) -> None:
-        try:
-            handle_message(eio_sid, data)
-        except Exception as error:  # the handlers' own errors never come this far
-            log.info("dropped what is not Socket.IO: %s", type(error).__name__)
-
-    server._handle_event = handle_known
-    server.eio.on("message", handle_sound)
-
-
 def harden(server: Any) -> None:
     """Make a Socket.IO server on Engine.IO's gevent driver use this module's queue and WebSocket."""
     engineio_server = server.eio
@@ -122,12 +104,19 @@ class Allowance:
         self._per_s, self._at_once = per_s, at_once
         self._left, self._seen_at = at_once, time.monotonic()
 
+    def has(self, count: float) -> bool:
+        """Take so many where there are so many; whether there were."""
+        now = time.monotonic()
+        self._left = min(self._at_once, self._left + (now - self._seen_at) * self._per_s)
+        self._seen_at = now
+        if self._left < count:
+            return False
+        self._left -= count
+        return True
+
     def take(self, count: float) -> None:
         """Raises ConnectionAbortedError where it is spent."""
-        now = time.monotonic()
-        self._left = min(self._at_once, self._left + (now - self._seen_at) * self._per_s) - count
-        self._seen_at = now
-        if self._left < 0:
+        if not self.has(count):
             counts["sockets cut, flood"] += 1
             raise ConnectionAbortedError("more than a client may send")
 

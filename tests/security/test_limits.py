@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 import config
 from bittrade.api import limits
+from bittrade.services import counting
 from dev.services import PrivateRedis
 from tests.fixtures import PASSWORD, Person, new_user
 from tests.security.conftest import BUY, bearer
@@ -251,7 +252,7 @@ def test_the_limits_hold_while_redis_hangs_and_cost_one_short_wait(
 def test_after_redis_came_back_its_counts_are_used_again(
     new_app: NewApp, private_redis: PrivateRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PAUSE_S", 0.0)
+    monkeypatch.setattr(counting, "PAUSE_S", 0.0)
     settings = {"RATELIMIT_ENABLED": True, "RATELIMIT_LOGIN": "2 per hour", "REDIS_URL": private_redis.url}
     one, other = new_app(**settings).test_client(), new_app(**settings).test_client()
     private_redis.hang()
@@ -292,8 +293,8 @@ def test_by_default_nobody_who_trades_thirty_times_a_second_is_stopped() -> None
 
 
 def test_a_process_counts_a_bounded_number_of_strangers(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_COUNTED", 100)
-    counters = limits.Counters()
+    monkeypatch.setattr(counting, "MAX_COUNTED", 100)
+    counters = counting.Counters()
     for number in range(1000):
         counters.local(f"stranger {number}", 60)
     assert len(counters._counts) <= 101

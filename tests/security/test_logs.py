@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from bittrade import logs
 from bittrade.extensions import db
-from bittrade.logs import REDACTED, OneLine
+from bittrade.logs import REDACTED, OneLine, warn_seldom
 from bittrade.models import User
 
 TOKEN = jwt.encode({"id": 1, "exp": 9_999_999_999}, secrets.token_hex(32))

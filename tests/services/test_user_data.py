@@ -1,14 +1,18 @@
 """A user's cached view: quick, and never older than a trade that the server has acknowledged."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import redis
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from bittrade import cache
+from bittrade.extensions import db
 from bittrade.services import funds
 from bittrade.services.funds import Funds
 from dev.services import PrivateRedis
@@ -219,3 +223,28 @@ def test_a_read_after_a_trade_is_right_though_redis_failed_in_between(
         cache._breaker = cache._Breaker()
         for read in READS.values():
             assert read(client, user) == 2
+
+
+@pytest.mark.parametrize("query", ["", "?limit=15", "?page=1&limit=200", "?type=MARKET_BUY"])
+def test_an_empty_history_asks_only_whose_it_is(app: Flask, client: FlaskClient, query: str) -> None:
+    user = new_user(app)
+    with app.app_context(), statements(db.engine) as asked:
+        answer = client.get(f"/api/transactions{query}", headers=user.headers)
+    assert (answer.json["transactions"], answer.json["hasMore"]) == ([], False)
+    assert not [statement for statement in asked if "FROM transactions" in statement]
+    assert len(asked) <= 1
+
+
+@contextmanager
+def statements(engine: sa.Engine) -> Iterator[list[str]]:
+    """What the database is asked."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)

@@ -26,6 +26,10 @@ class Client:
         sid: str = socketio.server.manager.sid_from_eio_sid(self._client.eio_sid, "/")
         return sid
 
+    @property
+    def eio_sid(self) -> str:
+        return str(self._client.eio_sid)
+
     def got(self) -> list[tuple[str, Any]]:
         """Events and payloads, each as /api/asyncapi.json describes it."""
         events = [(event["name"], event["args"][0]) for event in self._client.get_received()]

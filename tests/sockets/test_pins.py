@@ -14,6 +14,8 @@ PRIVATE = {
     socketio.Server: {
         "_handle_event": ["self", "eio_sid", "namespace", "id", "data"],
         "_handle_eio_message": ["self", "eio_sid", "data"],
+        "_handle_connect": ["self", "eio_sid", "namespace", "data"],
+        "_send_packet": ["self", "eio_sid", "pkt"],
         "_handle_eio_connect": ["self", "eio_sid", "environ"],
         "_handle_eio_disconnect": ["self", "eio_sid", "reason"],
         "_send_eio_packet": ["self", "eio_sid", "eio_pkt"],
