@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import redis_address
+from database_url import normalize
 
 # Printed in documents, so known to everybody: never good enough for production.
 PRINTED_SECRETS = {
@@ -154,7 +155,7 @@ class Config(BaseSettings):
     @model_validator(mode="after")
     def _derive(self) -> Self:
         """Fill in what follows from the rest: the two URLs, the queue's Redis, the transports."""
-        self.DATABASE_URL = self.DATABASE_URL or self._database_url()
+        self.DATABASE_URL = normalize(self.DATABASE_URL or self._database_url())
         self.REDIS_URL = self.REDIS_URL or self._redis_url()
         self.QUEUE_REDIS_URL = self.QUEUE_REDIS_URL or self.REDIS_URL
         for name in REDIS_URLS:
@@ -185,12 +186,13 @@ class Config(BaseSettings):
         login = quote(self.DB_USER, safe="") + (
             f":{quote(self.DB_PASSWORD, safe='')}" if self.DB_PASSWORD else ""
         )
-        return f"mysql+pymysql://{login}@{self.DB_HOST}:{self.DB_PORT}/{self.DB_NAME}?charset=utf8mb4"
+        return (
+            f"mysql+pymysql://{login}@{_in_url(self.DB_HOST)}:{self.DB_PORT}/{self.DB_NAME}?charset=utf8mb4"
+        )
 
     def _redis_url(self) -> str:
         login = f":{quote(self.REDIS_PASSWORD, safe='')}@" if self.REDIS_PASSWORD else ""
-        host = f"[{self.REDIS_HOST}]" if self.REDIS_HOST.count(":") > 1 else self.REDIS_HOST
-        return f"redis://{login}{host}:{self.REDIS_PORT}/{self.REDIS_DB}"
+        return f"redis://{login}{_in_url(self.REDIS_HOST)}:{self.REDIS_PORT}/{self.REDIS_DB}"
 
     def check_redis_servers(self) -> None:
         """Exit with the reason where a Redis answers that cannot be ours. One that is away may come back."""
@@ -291,6 +293,11 @@ def is_origin(text: str) -> bool:
     """Return whether a browser could send this as Origin (RFC 6454): scheme, host and a port that is not the scheme's."""
     found = _ORIGIN.fullmatch(text)
     return found is not None and found["port"] != _OWN_PORT.get(found["scheme"].lower(), "")
+
+
+def _in_url(host: str) -> str:
+    """Return a host as a URL has it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 MAKE_ONE = "Make one with: openssl rand -hex 32"

@@ -57,7 +57,7 @@ def on_starting(server):
     loaded = config.load(WEB_CONCURRENCY=server.num_workers)
     server.log.info("BitTrade starts, mode %s", loaded.BITTRADE_ENV)
     # Else every worker would inherit it, also after a reload (SIGHUP) that should have brought a new one.
-    for name in ("config", "redis_address"):
+    for name in ("config", "database_url", "redis_address"):
         sys.modules.pop(name, None)
     loaded.check_redis_servers()
     if loaded.is_sqlite and server.num_workers > 1:

@@ -146,7 +146,10 @@ def check_database(settings: Mapping[str, str]) -> str:
         return "SQLite under instance/"
     if url and not url.startswith(("mysql", "mariadb")):
         return make_url(url).render_as_string(hide_password=True)
-    server = database_server_url(settings)
+    try:
+        server = database_server_url(settings)
+    except ValueError as error:
+        raise CannotRun(str(error)) from error
     name = (make_url(url).database if url else settings.get("DB_NAME")) or "bittrade"
     try:
         connect_database(server, database=name).close()

@@ -23,6 +23,8 @@ import pymysql
 import redis
 from sqlalchemy.engine import URL, make_url
 
+from database_url import normalize
+
 PROBE_TIMEOUT_S = 1.0
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
@@ -57,7 +59,7 @@ def database_server_url(environ: Mapping[str, str]) -> URL:
     """The MariaDB or MySQL that the variables name; without any, root without password on 127.0.0.1:3306."""
     named = environ.get("TEST_DATABASE_URL") or environ.get("DATABASE_URL") or ""
     if named.startswith(("mysql", "mariadb")):
-        return make_url(named).set(drivername="mysql+pymysql")
+        return make_url(normalize(named))
     return URL.create(
         "mysql+pymysql",
         username=environ.get("DB_USER") or "root",

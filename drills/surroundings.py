@@ -26,6 +26,7 @@ SOURCES = (
     "bittrade",
     "migrations",
     "config.py",
+    "database_url.py",
     "redis_address.py",
     "gunicorn.conf.py",
     "llhttp_worker.py",
