@@ -1,40 +1,63 @@
-"""Alembic's door: runs the migrations on the app's database, one process at a time."""
+"""Alembic's door: runs the migrations on the app's database, one process at a time, with time to wait."""
 
+import signal
+import threading
 from contextlib import contextmanager
 
-import sqlalchemy as sa
 from alembic import context
 from flask import current_app
 
 from bittrade import models  # noqa: F401 - the tables register themselves
+from bittrade.database.migrating import TABLE, MigrationFailed, migrating, migration_engine
 
-LOCK = "bittrade_migrate_"  # and the database: the server has one set of locks for all of them
-LOCK_LENGTH = 64
-LOCK_WAIT_S = 60
 database = current_app.extensions["migrate"].db
 
 
+def is_ours(name, kind, _parents):
+    """Whether a table is the models' business."""
+    return not (kind == "table" and name == TABLE)
+
+
 @contextmanager
-def only_one(connection):
-    """Two upgrades at once would each create half of the tables. SQLite's own lock is enough."""
-    if connection.dialect.name == "sqlite":
+def one_connection():
+    """SQLite's own lock is enough for it."""
+    if database.engine.dialect.name == "sqlite":
+        with database.engine.connect() as connection:
+            yield connection
+        return
+    engine = migration_engine(database.engine.url)
+    try:
+        with migrating(engine) as connection:
+            yield connection
+    except MigrationFailed as error:
+        raise SystemExit(f"{error}.") from None
+    finally:
+        engine.dispose()
+
+
+def leave(number, _frame):
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def ending_on_sigterm():
+    """Unwind, so that no statement is left running; Python does the same for Ctrl-C by itself."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # The server keeps the lock for this connection, whatever is committed meanwhile.
-    lock = f"{LOCK}{connection.engine.url.database}"[:LOCK_LENGTH]
-    if connection.scalar(sa.select(sa.func.get_lock(lock, LOCK_WAIT_S))) != 1:
-        raise SystemExit(f"another migration has been running for {LOCK_WAIT_S} s")
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        connection.execute(sa.select(sa.func.release_lock(lock)))
+        signal.signal(signal.SIGTERM, before)
 
 
 def run() -> None:
-    with database.engine.connect() as connection, only_one(connection):
+    with ending_on_sigterm(), one_connection() as connection:
         context.configure(
             connection=connection,
             target_metadata=database.metadata,
+            include_name=is_ours,
             **current_app.extensions["migrate"].configure_args,
         )
         with context.begin_transaction():

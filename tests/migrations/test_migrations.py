@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 
+from bittrade.database.migrating import TABLE
 from bittrade.extensions import db
 from bittrade.services import settings
 from tests.fixtures import MIGRATIONS, ROOT, build_app, new_user, set_price
@@ -73,7 +74,7 @@ def migrated(migrated_url: str, redis_url: str) -> Iterator[Flask]:
 
 
 def tables() -> set[str]:
-    return set(sa.inspect(db.engine).get_table_names()) - {"alembic_version"}
+    return set(sa.inspect(db.engine).get_table_names()) - {"alembic_version", TABLE}
 
 
 def upgrade() -> None:
@@ -83,7 +84,12 @@ def upgrade() -> None:
 def differences() -> list:
     with db.engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                "include_name": lambda name, _kind, _parents: name != TABLE,
+            },
         )
         return compare_metadata(context, db.metadata)
 
