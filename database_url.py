@@ -49,7 +49,7 @@ _MODES = {
 }
 
 
-def normalize(text: str) -> str:
+def normalize(text: str, *, may_lack_name: bool = False) -> str:
     """Return the address that SQLAlchemy takes. Raises ValueError with what to write instead; never shows a password."""
     if text.lower().startswith("jdbc:"):
         raise ValueError("DATABASE_URL is JDBC's: write mysql://user:password@host:3306/bittrade")
@@ -67,7 +67,7 @@ def normalize(text: str) -> str:
         raise ValueError(
             f"DATABASE_URL is of {family}: BitTrade runs on MariaDB (mysql://user:password@host:3306/bittrade)"
         )
-    if not url.database:
+    if not url.database and not may_lack_name:
         raise ValueError("DATABASE_URL names no database: end it with the name, /bittrade")
     query = _query_of(url)
     if (DRIVER, query) == (url.drivername, dict(url.query)):

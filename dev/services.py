@@ -59,7 +59,7 @@ def database_server_url(environ: Mapping[str, str]) -> URL:
     """The MariaDB or MySQL that the variables name; without any, root without password on 127.0.0.1:3306."""
     named = environ.get("TEST_DATABASE_URL") or environ.get("DATABASE_URL") or ""
     if named.startswith(("mysql", "mariadb")):
-        return make_url(normalize(named))
+        return make_url(normalize(named, may_lack_name=True))
     return URL.create(
         "mysql+pymysql",
         username=environ.get("DB_USER") or "root",
