@@ -1,7 +1,8 @@
 """The RQ door.
 
     python worker.py               work the queues: fetch prices, sentiment and charts, clean up, prove the books
-    python worker.py scheduler     queue those jobs when due, tell when the feed goes stale, fetch when nobody does
+    python worker.py scheduler     queue those jobs when due, tell when the feed goes stale, fetch when nobody does,
+                                   fill limit orders and run recurring plans
 
 Both outlive Redis: they wait for its return, for ever. What runs when is in `bittrade/jobs/schedule.py`; nothing here
 knows what a job does. gevent must not have patched this process: RQ ends jobs that take too long by SIGALRM, and forks.
@@ -34,7 +35,7 @@ from bittrade.errors import BitTradeError
 from bittrade.jobs.schedule import QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
 from bittrade.logs import warn_seldom
-from bittrade.services import market
+from bittrade.services import market, orders, plans
 from bittrade.services.market import watch as market_watch
 
 logger = logging.getLogger("bittrade.worker")
@@ -145,7 +146,7 @@ def run_scheduler(app: Flask) -> None:
         connection=connection, table=table, installation=app.config["INSTALLATION_ID"]
     )
     # Beside the loop: a database that hangs must not keep jobs from being queued.
-    for name, look in (("watch", partial(watch, scheduler)), ("rescue", rescue)):
+    for name, look in (("watch", partial(watch, scheduler)), ("rescue", rescue), ("orders", settle)):
         threading.Thread(target=each_second, args=(app, name, look), name=name, daemon=True).start()
     scheduler.run_for_ever()
 
@@ -153,6 +154,16 @@ def run_scheduler(app: Flask) -> None:
 def watch(scheduler: SteadyScheduler) -> None:
     """Look at the feed, and tell everyone what changed."""
     market_watch.look(scheduler.next_runs())
+
+
+def settle() -> None:
+    """Do what orders and plans have come to be due: also while Redis is away or no worker runs.
+
+    Each is done once, however many schedulers and jobs are at it: the database decides.
+    """
+    orders.close_expired()
+    orders.match()
+    plans.run_due()
 
 
 def rescue() -> None:

@@ -43,16 +43,25 @@ def balance_changed(user_id: int, balance: dict[str, Any]) -> None:
     _send("user_balance_update", lambda: stamped(balance), to=user_room(user_id))
 
 
-def transactions_changed(user_id: int, load: Callable[[], list[dict[str, Any]]]) -> None:
-    """`user_transaction_update` to the user: the latest 15. `load` is called when the event goes out."""
-    _send("user_transaction_update", lambda: transaction_update(load()), to=user_room(user_id))
+def transactions_changed(user_id: int, load: Callable[[], tuple[list[dict[str, Any]], int]]) -> None:
+    """`user_transaction_update` to the user: the latest 15. `load` is called when the event goes out, and gives them with
+    the `seq` that they are true of."""
+    _send("user_transaction_update", lambda: transaction_update(*load()), to=user_room(user_id))
 
 
-def transaction_update(rows: list[dict[str, Any]], seq: int | None = None) -> dict[str, Any]:
-    """The payload for a user's latest transactions; its `seq` is the newest one's, unless more is known."""
-    return stamped(
-        {"transactions": rows, "seq": max((row["seq"] for row in rows), default=0) if seq is None else seq}
-    )
+def order_changed(user_id: int, order: dict[str, Any]) -> None:
+    """`user_order_update` to the user: one order as it is now."""
+    _send("user_order_update", lambda: stamped({"order": order}), to=user_room(user_id))
+
+
+def plans_changed(user_id: int, load: Callable[[], dict[str, Any]]) -> None:
+    """`user_dca_plans_update` to the user: all plans. `load` is called when the event goes out."""
+    _send("user_dca_plans_update", lambda: stamped(load()), to=user_room(user_id))
+
+
+def transaction_update(rows: list[dict[str, Any]], seq: int) -> dict[str, Any]:
+    """The payload for a user's latest transactions, and the `seq` that they are true of."""
+    return stamped({"transactions": rows, "seq": seq})
 
 
 def stamped(payload: dict[str, Any]) -> dict[str, Any]:

@@ -197,6 +197,60 @@ class OrderOutOfRange(InvalidAmount):
         super().__init__(message, min_inr=min_inr, max_inr=max_inr, order_inr=order_inr)
 
 
+class InvalidLimitPrice(InvalidInput):
+    """Further from the current rate than allowed; facts: `current_rate`, `within_pct`."""
+
+    code = "invalid_limit_price"
+    message = "Invalid limit_price. Too far from the current rate"
+
+
+class OrderNotFound(BitTradeError):
+    """No such order, or somebody else's: nobody learns which."""
+
+    code = "order_not_found"
+    message = "Order not found"
+
+
+class OrderNotOpen(BitTradeError):
+    """Filled, cancelled or expired before; facts: `order`, as it ended."""
+
+    code = "order_not_open"
+    message = "This order is not open any more"
+
+
+class NotPending(InvalidInput):
+    """No transaction that can be cancelled: it is no open order (any more)."""
+
+    code = "not_pending"
+    message = "This transaction is not pending"
+
+
+class TooManyOrders(BitTradeError):
+    """Facts: `max_open_orders`."""
+
+    code = "too_many_orders"
+    message = "Too many open orders. Cancel one first"
+
+
+class PlanNotFound(BitTradeError):
+    """No such plan, or somebody else's: nobody learns which."""
+
+    code = "plan_not_found"
+    message = "Plan not found"
+
+
+class PlanEnded(BitTradeError):
+    code = "plan_ended"
+    message = "This plan has ended"
+
+
+class TooManyPlans(BitTradeError):
+    """Facts: `max_plans`."""
+
+    code = "too_many_plans"
+    message = "Too many plans. End one first"
+
+
 class PriceMoved(BitTradeError):
     """The price became worse than the client accepts; facts: `expected_price`, `current_price`."""
 

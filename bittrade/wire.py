@@ -8,9 +8,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from bittrade.domain.ledger import BALANCE_ACCOUNTS
-from bittrade.domain.money import SATOSHIS_PER_BTC, divide_half_up
+from bittrade.domain.money import SATOSHIS_PER_BTC, Asset, divide_half_up
+from bittrade.domain.orders import LimitOrder, OrderStatus
+from bittrade.domain.plans import PlanStatus
 from bittrade.domain.pricing import MULTIPLIER_SCALE, Rates
 from bittrade.domain.receipt import Receipt
+from bittrade.domain.trading import Action, Order
 from bittrade.domain.transaction_types import signs_of
 
 # On every answer, whoever gives it: no guessing of types, no address passed on, no frames, nothing kept.
@@ -61,11 +64,10 @@ def rates(btc_usd_cents: int, value: Rates) -> dict[str, Any]:
 def transaction(row: Any) -> dict[str, Any]:
     """One row of the history; `cached` is set by who serves it.
 
-    The amounts have no sign; `inr_change` and `btc_change` say what an executed one did to the user's holdings.
+    The amounts have no sign; `inr_change` and `btc_change` say what an executed one did to the user's holdings. The
+    transaction that reserved an order's money stands for the order, until that is filled.
     """
-    inr_sign, btc_sign = signs_of(row.type, row.reverses_type)
-    is_executed = row.status == "EXECUTED"
-    return {
+    shown = {
         "id": row.id,
         "type": row.type,
         "status": row.status,
@@ -73,14 +75,119 @@ def transaction(row: Any) -> dict[str, Any]:
         "inr_amount": row.inr_amount,
         "execution_price": row.execution_price,
         "created_at": timestamp(row.created_at),
-        "executed_at": None if row.executed_at is None else timestamp(row.executed_at),
+        "executed_at": _moment(row.executed_at),
         "seq": row.seq,
         "client_order_id": row.client_order_id,
+        "order_id": row.order_id if row.order_status is None else row.id,
         "reverses_id": row.reverses_id,
         "reverses_type": row.reverses_type,
-        "inr_change": inr_sign * row.inr_amount if is_executed else 0,
-        "btc_change": btc_sign * row.btc_amount if is_executed else 0,
+        "inr_change": 0,
+        "btc_change": 0,
     }
+    if row.order_status not in (None, OrderStatus.FILLED):
+        return {**shown, **_unfilled_order(row)}
+    if row.status == "EXECUTED":
+        inr_sign, btc_sign = signs_of(row.type, row.reverses_type)
+        shown |= {"inr_change": inr_sign * row.inr_amount, "btc_change": btc_sign * row.btc_amount}
+    return shown
+
+
+def _unfilled_order(row: Any) -> dict[str, Any]:
+    """What the history says of an order that waits, or that ended without a fill: its figures at its limit."""
+    placed = LimitOrder(
+        Order(Action(row.order_action), Asset(row.order_asset), row.order_amount), row.order_limit_price
+    )
+    worst = placed.at_limit()
+    return {
+        "type": placed.kind,
+        "status": "PENDING" if row.order_status == OrderStatus.OPEN else "CANCELLED",
+        "inr_amount": worst.inr,
+        "btc_amount": worst.satoshis,
+        "execution_price": placed.limit_price,
+        "executed_at": None,
+    }
+
+
+def order(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A limit order, from its row and, once it is filled, the figures of its fill; before that, those at its limit."""
+    placed = LimitOrder(
+        Order(Action(row["action"]), Asset(row["asset"]), row["amount"]),
+        row["limit_price"],
+        row["expires_at"],
+    )
+    is_open, is_filled = row["status"] == OrderStatus.OPEN, row["status"] == OrderStatus.FILLED
+    worst = placed.at_limit()
+    reserved = row["reserved"] if is_open else 0
+    is_buy = placed.order.action is Action.BUY
+    return {
+        "id": row["id"],
+        "client_order_id": row["client_order_id"],
+        "side": placed.order.action.value,
+        "type": placed.kind,
+        "status": row["status"],
+        "limit_price": placed.limit_price,
+        "amount": placed.order.amount,
+        "currency": placed.order.asset.value.lower(),
+        "inr_amount": row["inr_amount"] if is_filled else worst.inr,
+        "btc_amount": row["btc_amount"] if is_filled else worst.satoshis,
+        "reserved_inr": reserved if is_buy else 0,
+        "reserved_btc": 0 if is_buy else reserved,
+        "execution_price": row["execution_price"] if is_filled else None,
+        "filled_transaction_id": row["closed_by_id"] if is_filled else None,
+        "time_in_force": "gtc" if placed.expires_at is None else "gtd",
+        "created_at": timestamp(row["created_at"]),
+        "expires_at": _moment(placed.expires_at),
+        "filled_at": _moment(row["closed_at"]) if is_filled else None,
+        "cancelled_at": None if is_filled else _moment(row["closed_at"]),
+        "reason": row["reason"],
+    }
+
+
+def plan(row: Any, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A recurring plan with its latest runs."""
+    is_in_inr, is_active = row.asset == Asset.INR, row.status == PlanStatus.ACTIVE
+    average = divide_half_up(row.total_inr * SATOSHIS_PER_BTC, row.total_btc) if row.total_btc else None
+    return {
+        "id": row.id,
+        "plan_type": f"DCA_{row.action.upper()}",
+        "status": row.status,
+        "frequency": row.frequency,
+        "time_zone": row.time_zone,
+        "amount_per_execution_inr": row.amount if is_in_inr else None,
+        "amount_per_execution_btc": None if is_in_inr else row.amount,
+        "next_execution_at": timestamp(row.due_at) if is_active else None,
+        "remaining_executions": row.remaining_executions,
+        "max_price": row.max_price,
+        "min_price": row.min_price,
+        "created_at": timestamp(row.created_at),
+        "completed_at": _moment(row.ended_at),
+        "total_executions": row.executions,
+        "recent_executions": runs,
+        "performance": {
+            "total_executed": row.executions,
+            "total_invested": row.total_inr,
+            "total_btc": row.total_btc,
+            "avg_price": average,
+        },
+    }
+
+
+def plan_run(row: Any) -> dict[str, Any]:
+    """What became of one due time of a plan."""
+    return {
+        "due_at": timestamp(row.due_at),
+        "executed_at": timestamp(row.at),
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "transaction_id": row.transaction_id,
+        "execution_price": row.execution_price,
+        "inr_amount": row.inr_amount,
+        "btc_amount": row.btc_amount,
+    }
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else timestamp(value)
 
 
 def multiplier(scaled: int) -> str:

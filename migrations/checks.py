@@ -1,4 +1,4 @@
-"""Changing a table's CHECK in a migration, on MariaDB, MySQL and SQLite, so that it can be run again."""
+"""Changing a table's CHECK and UNIQUE constraints in a migration, on MariaDB, MySQL and SQLite, so that it can be run again."""
 
 import re
 
@@ -21,10 +21,37 @@ def add_check(table: str, name: str, condition: str) -> None:
     if name in _names(table):
         return
     if op.get_bind().dialect.name == "sqlite":
-        clause = f", CONSTRAINT {name} CHECK ({condition}))"
-        _rebuild(table, lambda sql: sql.rstrip()[:-1].rstrip() + clause)
+        _rebuild(table, lambda sql: _with(sql, f"CONSTRAINT {name} CHECK ({condition})"))
     else:
         op.create_check_constraint(op.f(name), table, condition)
+
+
+def add_unique(table: str, name: str, column: str) -> None:
+    """Add a named UNIQUE of one column, if it is not there."""
+    if name in _unique_names(table):
+        return
+    if op.get_bind().dialect.name == "sqlite":
+        _rebuild(table, lambda sql: _with(sql, f"CONSTRAINT {name} UNIQUE ({column})"))
+    else:
+        op.create_unique_constraint(op.f(name), table, [column])
+
+
+def drop_unique(table: str, name: str) -> None:
+    """Drop a named UNIQUE, if it is there."""
+    if name not in _unique_names(table):
+        return
+    if op.get_bind().dialect.name == "sqlite":
+        _rebuild(table, lambda sql: _without(sql, name))
+    else:
+        op.drop_constraint(op.f(name), table, type_="unique")
+
+
+def _unique_names(table: str) -> set[str | None]:
+    return {unique["name"] for unique in sa.inspect(op.get_bind()).get_unique_constraints(table)}
+
+
+def _with(sql: str, clause: str) -> str:
+    return f"{sql.rstrip()[:-1].rstrip()}, {clause})"
 
 
 def _names(table: str) -> set[str | None]:
@@ -32,8 +59,8 @@ def _names(table: str) -> set[str | None]:
 
 
 def _without(sql: str, name: str) -> str:
-    """Cut the CHECK out of a CREATE TABLE, with the comma before it."""
-    start = sql.index(f"CONSTRAINT {name} CHECK")
+    """Cut a constraint out of a CREATE TABLE, with the comma before it."""
+    start = sql.index(f"CONSTRAINT {name} ")
     end = sql.index("(", start)
     depth = 1
     while depth:

@@ -13,6 +13,8 @@ from bittrade.api import (
     keys,
     limits,
     market,
+    orders,
+    plans,
     requests,
     trade,
     user_data,
@@ -29,7 +31,7 @@ def init_api(app: Flask) -> None:
     caching.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
-    for module in (auth, account, keys, market, trade, user_data, events, health, asyncapi):
+    for module in (auth, account, keys, market, trade, orders, plans, user_data, events, health, asyncapi):
         app.register_blueprint(module.blueprint)
     register_openapi(app)
     init_front(app)

@@ -5,8 +5,8 @@ from typing import Any
 from flask import Blueprint
 
 from bittrade import wire
+from bittrade.api.event_schemas import EventsAnswer, EventsQuery
 from bittrade.api.openapi import documented
-from bittrade.api.schemas import EventsAnswer, EventsQuery
 from bittrade.api.security import current_user
 from bittrade.services import events
 from bittrade.services.auth import READ
@@ -25,5 +25,6 @@ def list_events(query: EventsQuery) -> Any:
         "complete": missed.complete,
         "balance": missed.balance,
         "transactions": missed.transactions,
+        "orders": missed.orders,
         "timestamp": wire.timestamp(wire.now()),
     }

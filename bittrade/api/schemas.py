@@ -28,7 +28,7 @@ from bittrade.errors import (
     InvalidOrderType,
     MissingFields,
 )
-from bittrade.services import api_keys, user_data
+from bittrade.services import api_keys, history, user_data
 
 MAX_TEXT = 1024  # no field of a body needs more
 ORDER_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
@@ -194,7 +194,7 @@ class CandlesQuery(Query):
     limit: Count = Field(100, ge=1, le=500)
 
 
-TransactionTypeName = Literal[(*TYPE_NAMES, *user_data.TYPE_GROUPS)]  # type: ignore[valid-type]
+TransactionTypeName = Literal[history.TYPE_FILTERS]  # type: ignore[valid-type]
 
 
 class ExportQuery(Query):
@@ -515,6 +515,7 @@ class ReceiptAnswer(Answer):
     spread_inr_per_btc: int
     spread_inr: int
     quote_id: str | None
+    order_id: int | None = Field(description="the limit order that was filled")
     recomputed: bool = Field(
         description="whether the trade's figures follow from this receipt, to the satoshi"
     )
@@ -552,6 +553,7 @@ class TransactionAnswer(Answer):
     reverses_type: str | None = Field(description="that transaction's type")
     inr_change: int = Field(description="what it did to the user's rupees: above 0 came, below 0 went")
     btc_change: int = Field(description="what it did to the user's satoshis")
+    order_id: int | None = Field(description="the limit order that this row tells of")
     cached: bool
 
 
@@ -574,18 +576,3 @@ class HealthAnswer(Answer):
     trading: Literal["open", "halted", "price_uncertain", "no_price", "unknown"] = Field(
         description="what a trade would meet now"
     )
-
-
-class EventsQuery(Query):
-    after: BigCount = Field(
-        0, ge=0, le=user_data.MAX_SEQ, description="the last `seq` that the client has seen"
-    )
-
-
-class EventsAnswer(Answer):
-    after: int
-    seq: int = Field(description="of the user's newest transaction")
-    complete: bool = Field(description="false when more was missed than is told: ask /api/transactions")
-    balance: BalanceAnswer
-    transactions: list[TransactionAnswer] = Field(description="oldest first")
-    timestamp: str

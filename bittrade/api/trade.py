@@ -69,7 +69,7 @@ REFUSALS = (
 )
 def place_trade(json: TradeBody) -> Any:
     """Buy or sell at the current rate. Send an Idempotency-Key header to be able to retry safely."""
-    user_id, key = current_user().user_id, _idempotency_key()
+    user_id, key = current_user().user_id, idempotency_key()
     placed = trade.place_trade(user_id, _instruction(json), idempotency_key=key)
     return placed.answer, 201, {"Idempotent-Replayed": "true"} if placed.is_replay else {}
 
@@ -113,7 +113,8 @@ def _instruction(body: TradeBody) -> Instruction:
     return Instruction(order, body.client_order_id, protection, body.quote_id)
 
 
-def _idempotency_key() -> str | None:
+def idempotency_key() -> str | None:
+    """The request's Idempotency-Key. Raises InvalidIdempotencyKey."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         raise InvalidIdempotencyKey()

@@ -12,6 +12,7 @@ from bittrade.domain.money import Asset
 
 RISES, FALLS, STAYS = 1, -1, 0
 REVERSAL = "REVERSAL"
+ORDER_RESERVE, ORDER_RELEASE = HOLDS = ("ORDER_RESERVE", "ORDER_RELEASE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,23 @@ class TransactionType:
 
 _BUY = {"available_inr": FALLS, "available_btc": RISES}
 _SELL = {"available_inr": RISES, "available_btc": FALLS}
+_RESERVE = {"available_inr": FALLS, "reserved_inr": RISES, "available_btc": FALLS, "reserved_btc": RISES}
+_FILLED_BUY = {"reserved_inr": FALLS, "available_inr": RISES, "available_btc": RISES}
+_FILLED_SELL = {"reserved_btc": FALLS, "available_btc": RISES, "available_inr": RISES}
 _TRADING, _CUSTODY = frozenset({HOUSE_TRADING}), frozenset({HOUSE_CUSTODY})
 
 _TABLE = (
     # Market orders.
     TransactionType("MARKET_BUY", FALLS, RISES, _BUY, _TRADING, has_receipt=True),
     TransactionType("MARKET_SELL", RISES, FALLS, _SELL, _TRADING, has_receipt=True),
+    # Limit orders: what they reserve, give back, and come to. A fill returns what it did not spend.
+    TransactionType(ORDER_RESERVE, accounts=_RESERVE),
+    TransactionType(ORDER_RELEASE, accounts={account: -sign for account, sign in _RESERVE.items()}),
+    TransactionType("LIMIT_BUY", FALLS, RISES, _FILLED_BUY, _TRADING, has_receipt=True),
+    TransactionType("LIMIT_SELL", RISES, FALLS, _FILLED_SELL, _TRADING, has_receipt=True),
+    # The runs of recurring plans.
+    TransactionType("DCA_BUY", FALLS, RISES, _BUY, _TRADING, has_receipt=True),
+    TransactionType("DCA_SELL", RISES, FALLS, _SELL, _TRADING, has_receipt=True),
     # Money from outside and back.
     TransactionType(
         "DEPOSIT_INR", inr=RISES, accounts={"available_inr": RISES}, house=_CUSTODY, audited_as="deposit"

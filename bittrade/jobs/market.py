@@ -1,13 +1,26 @@
 """The market data jobs: call one service, report in a word."""
 
+from contextlib import suppress
+
+from flask import current_app
+from redis.exceptions import RedisError
+
+from bittrade.extensions import queue_redis
 from bittrade.jobs.alone import alone
+from bittrade.jobs.schedule import MATCH
+from bittrade.jobs.scheduler import SteadyScheduler
 from bittrade.services import market
 
 
 @alone
 def update_price() -> str:
-    """Fetch and record the price."""
-    return "changed" if market.update_price() else "unchanged"
+    """Fetch and record the price; a changed one has limit orders matched at once."""
+    if not market.update_price():
+        return "unchanged"
+    with suppress(RedisError):  # the scheduler's own process matches within a second as well
+        installation = current_app.config["INSTALLATION_ID"]
+        SteadyScheduler(connection=queue_redis(), table=(), installation=installation).run_now(MATCH)
+    return "changed"
 
 
 @alone

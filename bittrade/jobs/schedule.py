@@ -22,12 +22,14 @@ logger = logging.getLogger(__name__)
 
 # The price has a queue of its own, which the worker empties first: five slow charts must not make the price old.
 PRICE_QUEUE = "price"
+ORDERS_QUEUE = "orders"  # what a new price fills, before anything that can wait
 MARKET_QUEUE = "market"
 MAINTENANCE_QUEUE = "maintenance"
-QUEUES = (PRICE_QUEUE, MARKET_QUEUE, MAINTENANCE_QUEUE)
+QUEUES = (PRICE_QUEUE, ORDERS_QUEUE, MARKET_QUEUE, MAINTENANCE_QUEUE)
 # Whatever has this prefix and is not in the table was withdrawn; other entries are not ours.
 ID_PREFIX = "bittrade-"
 JOBS_MODULE = "bittrade.jobs."
+MATCH = "bittrade-match"
 
 # When the original refreshes each chart, in UTC.
 CHART_CRONS = {
@@ -76,7 +78,7 @@ def next_cron(line: str, *, after: float) -> float:
 
 def schedule(*, price_interval_s: int, ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
     """The whole table."""
-    return (*market_schedule(price_interval_s=price_interval_s), *_housekeeping(ledger_interval_s))
+    return (*market_schedule(price_interval_s=price_interval_s), _orders(), *_housekeeping(ledger_interval_s))
 
 
 def market_schedule(*, price_interval_s: int) -> tuple[ScheduleEntry, ...]:
@@ -110,6 +112,19 @@ def market_schedule(*, price_interval_s: int) -> tuple[ScheduleEntry, ...]:
         first_after_s=20,
     )
     return (price, sentiment, *charts, backfill)
+
+
+def _orders() -> ScheduleEntry:
+    """Limit orders: queued by each accepted price (`jobs.market`), and here in case that was lost. The scheduler's own
+    process looks each second besides (`worker.settle`)."""
+    return ScheduleEntry(
+        MATCH,
+        "bittrade.jobs.orders.match",
+        interval_s=60,
+        queue=ORDERS_QUEUE,
+        ttl_s=60,
+        first_after_s=30,
+    )
 
 
 def _housekeeping(ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:

@@ -133,6 +133,11 @@ class SteadyScheduler(OwnScheduler):
         due = {self.short_id(run_id).partition(RUN_MARK)[0]: time.time() + LOCK_S}
         return bool(self.connection.zadd(self.scheduled_jobs_key, due, xx=True, lt=True, ch=True))
 
+    def run_now(self, entry_id: str) -> bool:
+        """Make an entry due at once; False where it is due already, or unknown."""
+        due = {entry_id: time.time()}
+        return bool(self.connection.zadd(self.scheduled_jobs_key, due, xx=True, lt=True, ch=True))
+
     def next_runs(self) -> dict[str, float]:
         """When each entry is due next, in Unix seconds."""
         due = self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True)

@@ -9,6 +9,8 @@ from bittrade.models.market import (
     Upstream,
 )
 from bittrade.models.operations import AuditEvent, Setting
+from bittrade.models.order import LimitOrderRow
+from bittrade.models.plan import PlanRun, RecurringPlan
 from bittrade.models.proof import LedgerCheckpoint, LedgerProof, TradedPrice
 from bittrade.models.transaction import IdempotencyKey, LedgerLeg, Quote, Transaction
 from bittrade.models.user import ApiKey, LoginFailure, LoginSession, User
@@ -25,9 +27,12 @@ __all__ = [
     "LedgerCheckpoint",
     "LedgerLeg",
     "LedgerProof",
+    "LimitOrderRow",
     "LoginFailure",
     "LoginSession",
+    "PlanRun",
     "Quote",
+    "RecurringPlan",
     "Setting",
     "TradedPrice",
     "Transaction",

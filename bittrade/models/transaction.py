@@ -47,6 +47,8 @@ class Transaction(db.Model):  # type: ignore[name-defined]
     )  # JSON: how a trade's figures came about (domain/receipt.py)
     reverses_id: Mapped[int | None] = mapped_column(BigKey, sa.ForeignKey("transactions.id"), unique=True)
     client_order_id: Mapped[str | None] = mapped_column(ascii_text(64))
+    # The limit order that this transaction ends, by a fill or by giving back what it reserved: one for each order.
+    order_id: Mapped[int | None] = mapped_column(BigKey, unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     executed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import cache, unit_of_work, wire
-from bittrade.domain.ledger import AVAILABLE
+from bittrade.domain.ledger import BALANCE_ACCOUNTS, OWNED_ACCOUNTS
 from bittrade.domain.money import SATOSHIS_PER_BTC, Asset, divide_down
 from bittrade.domain.portfolio import Portfolio
 from bittrade.errors import NoData
@@ -55,7 +55,9 @@ def _movements() -> sa.Select[int, int, int]:
     """Each transaction's change of the user's rupees and satoshis, in their order."""
 
     def change(asset: Asset) -> sa.ColumnElement[int]:
-        is_it = sa.and_(LedgerLeg.account == AVAILABLE[asset], LedgerLeg.user_id == Transaction.user_id)
+        # What is reserved or pledged is still the user's: setting it aside is no movement.
+        owned = [account for account in OWNED_ACCOUNTS if BALANCE_ACCOUNTS[account] is asset]
+        is_it = sa.and_(LedgerLeg.account.in_(owned), LedgerLeg.user_id == Transaction.user_id)
         return sa.func.coalesce(sa.func.sum(sa.case((is_it, LedgerLeg.amount))), 0)
 
     return (

@@ -92,7 +92,7 @@ def preview_trade(user_id: int, instruction: Instruction) -> dict[str, Any]:
     now = wire.now()
     with unit_of_work.reading() as session:
         held = ledger.read_balance(session, user_id)
-        _refuse_reused_id(session, user_id, instruction.client_order_id)
+        refuse_reused_id(session, user_id, instruction.client_order_id)
         if instruction.quote_id is None:
             basis = market.price_for_trade(session, now)
         else:
@@ -106,7 +106,7 @@ def get_rules() -> dict[str, Any]:
     """What every order must keep to, and what the house takes."""
     with unit_of_work.reading() as session:
         values = settings.read_all(session)
-    multipliers, limits = settings.multipliers(values), _limits()
+    multipliers, limits = settings.multipliers(values), order_limits()
     spread_bps = (multipliers.buy - multipliers.sell) * 10_000 // multipliers.buy
     return {
         "order_types": ["market"],
@@ -129,7 +129,7 @@ def _execute(
     session: Session, user_id: int, instruction: Instruction, held: dict[str, int]
 ) -> tuple[Posted, dict[str, Any]]:
     now = wire.now()
-    _refuse_reused_id(session, user_id, instruction.client_order_id)
+    refuse_reused_id(session, user_id, instruction.client_order_id)
     if instruction.quote_id is None:
         basis = market.price_for_trade(session, now)
     else:
@@ -150,7 +150,7 @@ def _decide(instruction: Instruction, basis: PriceBasis, held: dict[str, int]) -
     fill = trading.decide(
         instruction.order,
         basis.rates,
-        _limits(),
+        order_limits(),
         available_inr=held["available_inr"],
         available_btc=held["available_btc"],
     )
@@ -159,7 +159,8 @@ def _decide(instruction: Instruction, basis: PriceBasis, held: dict[str, int]) -
     return fill
 
 
-def _limits() -> Limits:
+def order_limits() -> Limits:
+    """The smallest and largest order."""
     return Limits(current_app.config["MIN_ORDER_INR"], current_app.config["MAX_ORDER_INR"])
 
 
@@ -189,7 +190,7 @@ def _figures(fill: Fill, basis: PriceBasis, now: datetime) -> dict[str, Any]:
     }
 
 
-def _refuse_reused_id(session: Session, user_id: int, client_order_id: str | None) -> None:
+def refuse_reused_id(session: Session, user_id: int, client_order_id: str | None) -> None:
     """Under the balance's lock two orders with one id can't both get past here; the database's index says it too."""
     if client_order_id is None:
         return

@@ -2,18 +2,18 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from bittrade import broadcast, cache, unit_of_work, wire
 from bittrade.domain.receipt import Receipt
 from bittrade.errors import NoReceipt, TransactionNotFound
 from bittrade.models import Balance, Transaction
-from bittrade.services import ledger
+from bittrade.services import history, ledger
+from bittrade.services.history import EVERYTHING, Filter
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SEQ = 2**63 - 1  # what a BIGINT holds
@@ -34,26 +34,6 @@ SEQS_AT_ONCE = 500
 LATEST = 15  # transactions in a socket's update
 # One more than the default page, so that a cached page also knows whether there is a next one.
 _CACHED_ROWS = DEFAULT_LIMIT + 1
-# What the history was filtered by before each currency had a row of its own, and still may be.
-TYPE_GROUPS = {"DEPOSIT": ("DEPOSIT_INR", "DEPOSIT_BTC"), "WITHDRAWAL": ("WITHDRAW_INR", "WITHDRAW_BTC")}
-_Reversed = aliased(Transaction)
-_COLUMNS: tuple[Any, ...] = (
-    Transaction.id,
-    Transaction.type,
-    Transaction.status,
-    Transaction.btc_amount,
-    Transaction.inr_amount,
-    Transaction.execution_price,
-    Transaction.created_at,
-    Transaction.executed_at,
-    Transaction.seq,
-    Transaction.client_order_id,
-    Transaction.reverses_id,
-    sa.select(_Reversed.type)
-    .where(_Reversed.id == Transaction.reverses_id)
-    .scalar_subquery()
-    .label("reverses_type"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +53,6 @@ def get_balance(user_id: int, seq: int) -> dict[str, Any]:
         balance = balance_document(ledger.read_balance(session, user_id))
     cache.put_for(cache.user_balance_key(user_id), balance["seq"], balance, cache.USER_BALANCE_TTL_S)
     return {**balance, "cached": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which transactions are wanted; None means any. `since` is included, `until` is not."""
-
-    type: str | None = None
-    status: str | None = None
-    client_order_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    before_id: int | None = None
-
-    def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
-        if self.type is not None:
-            yield Transaction.type.in_(TYPE_GROUPS.get(self.type, (self.type,)))
-        for column in ("status", "client_order_id"):
-            if getattr(self, column) is not None:
-                yield getattr(Transaction, column) == getattr(self, column)
-        if self.since is not None:
-            yield Transaction.created_at >= self.since
-        if self.until is not None:
-            yield Transaction.created_at < self.until
-
-
-EVERYTHING = Filter()
 
 
 def list_transactions(
@@ -137,6 +91,7 @@ def get_receipt(user_id: int, transaction_id: int) -> dict[str, Any]:
     receipt = Receipt.from_json(orjson.loads(row.receipt))
     return {
         "transaction_id": row.id,
+        "order_id": row.order_id,
         **wire.receipt(receipt),
         "recomputed": ledger.is_receipt_right(row),
     }
@@ -148,7 +103,7 @@ def export(user_id: int, wanted: Filter = EVERYTHING) -> Iterator[str]:
     below_seq = MAX_SEQ
     while True:
         with unit_of_work.reading() as session:
-            rows = _read_rows(session, user_id, limit=CSV_PIECE, wanted=wanted, below_seq=below_seq)
+            rows = history.read_older(session, user_id, limit=CSV_PIECE, below_seq=below_seq, wanted=wanted)
         yield "".join(",".join(_cell(row[name]) for name in CSV_COLUMNS) + "\r\n" for row in rows)
         if len(rows) < CSV_PIECE:
             return
@@ -162,11 +117,15 @@ def _cell(value: Any) -> str:
 
 def snapshot(user_id: int) -> Snapshot:
     """Balance, and the latest transactions of the moment it was read. Raises UserNotFound."""
+    return _read_snapshot(user_id)
+
+
+def _read_snapshot(user_id: int) -> Snapshot:
     with unit_of_work.reading() as session:
         balance = balance_document(ledger.read_balance(session, user_id))
-        rows = _read_rows(session, user_id, limit=LATEST + 1)
+        rows = history.read_latest(session, user_id, limit=LATEST)
     known = [row for row in rows if row["seq"] <= balance["seq"]]  # a trade may have come between the two
-    return Snapshot(balance, [{**row, "cached": False} for row in known[:LATEST]])
+    return Snapshot(balance, [{**row, "cached": False} for row in known])
 
 
 def find_seqs(user_ids: Collection[int]) -> dict[int, int]:
@@ -187,18 +146,18 @@ def publish(user_id: int, balance: dict[str, int]) -> None:
     document = balance_document(balance)
     cache.put_for(cache.user_balance_key(user_id), balance["seq"], document, cache.USER_BALANCE_TTL_S)
     broadcast.balance_changed(user_id, document)
-    broadcast.transactions_changed(user_id, lambda: list_latest(user_id))
+    broadcast.transactions_changed(user_id, lambda: _latest(user_id))
 
 
-def list_latest(user_id: int) -> list[dict[str, Any]]:
-    """The newest transactions, as sockets get them."""
-    with unit_of_work.reading() as session:
-        return [{**row, "cached": False} for row in _read_rows(session, user_id, limit=LATEST)]
+def _latest(user_id: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the newest transactions as sockets get them, and the `seq` that they are true of."""
+    held = _read_snapshot(user_id)
+    return held.transactions, held.balance["seq"]
 
 
 def read_between(session: Session, user_id: int, *, after: int, until: int) -> list[dict[str, Any]]:
     """The transactions with after < seq ≤ until, oldest first. Their number is for the caller to bound."""
-    query = sa.select(*_COLUMNS).where(
+    query = history.select_rows(
         Transaction.user_id == user_id, Transaction.seq > after, Transaction.seq <= until
     )
     return [wire.transaction(row) for row in session.execute(query.order_by(Transaction.seq))]
@@ -215,7 +174,9 @@ def _page(
     is_cacheable = page == 1 and limit < _CACHED_ROWS and wanted == EVERYTHING
     if not is_cacheable:
         with unit_of_work.reading() as session:
-            rows = _read_rows(session, user_id, limit=limit + 1, offset=(page - 1) * limit, wanted=wanted)
+            rows = history.read_rows(
+                session, user_id, limit=limit + 1, offset=(page - 1) * limit, wanted=wanted
+            )
         return rows, False
     key = cache.user_transactions_key(user_id)
     held = cache.get_for(key, seq)
@@ -224,7 +185,7 @@ def _page(
     with unit_of_work.reading() as session:
         # The seq is read before the rows: a trade between the two makes the rows newer than they claim, never older.
         seen = ledger.read_balance(session, user_id)["seq"]
-        rows = _read_rows(session, user_id, limit=_CACHED_ROWS)
+        rows = history.read_rows(session, user_id, limit=_CACHED_ROWS)
     cache.put_for(key, seen, rows, cache.USER_TRANSACTIONS_TTL_S)
     return rows[: limit + 1], False
 
@@ -233,55 +194,10 @@ def _get_row(session: Session, user_id: int, transaction_id: int) -> Any:
     if transaction_id > MAX_SEQ:
         raise TransactionNotFound()  # no column holds it: SQLite's driver would not even ask
     row = session.execute(
-        sa.select(*_COLUMNS, Transaction.receipt).where(
-            Transaction.id == transaction_id, Transaction.user_id == user_id
+        history.select_rows(Transaction.id == transaction_id, Transaction.user_id == user_id).add_columns(
+            Transaction.receipt
         )
     ).first()
     if row is None:
         raise TransactionNotFound()
     return row
-
-
-def _read_rows(
-    session: Session,
-    user_id: int,
-    *,
-    limit: int,
-    offset: int = 0,
-    wanted: Filter = EVERYTHING,
-    below_seq: int | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of the history, PENDING first; with `below_seq` the older ones, newest first, PENDING or not.
-
-    Newest is by `seq`, not by id (docs/adr/0022); each of the two orders is an index.
-    """
-    query: sa.Select[*tuple[Any, ...]] = sa.select(*_COLUMNS).where(
-        Transaction.user_id == user_id, *wanted.conditions()
-    )
-    if wanted.before_id is not None:
-        query = query.where(
-            Transaction.is_pending == sa.false(), _is_older(session, user_id, wanted.before_id)
-        )
-    if below_seq is not None:
-        query = query.where(Transaction.seq < below_seq).order_by(Transaction.seq.desc())
-        query = _along(query, "uq_transactions_user_id_seq")
-    else:
-        query = query.order_by(Transaction.is_pending.desc(), Transaction.seq.desc())
-        if wanted.before_id is not None:
-            query = _along(query, "ix_transactions_history")
-    return [wire.transaction(row) for row in session.execute(query.limit(limit).offset(offset))]
-
-
-def _is_older(session: Session, user_id: int, before_id: int) -> sa.ColumnElement[bool]:
-    """Return the condition of standing below a row of the history, or, where there is no such row, below its id."""
-    this = (Transaction.id == before_id, Transaction.user_id == user_id)
-    seq = session.scalar(sa.select(Transaction.seq).where(*this))
-    return Transaction.id < before_id if seq is None else Transaction.seq < seq
-
-
-def _along(query: sa.Select[*tuple[Any, ...]], index: str) -> sa.Select[*tuple[Any, ...]]:
-    """Begin at the cursor. MariaDB would begin at the user's newest row and pass over all that are above the cursor:
-    its estimate leaves the LIMIT out of account (bench/history.py shows the difference)."""
-    for dialect in ("mysql", "mariadb"):
-        query = query.with_hint(Transaction, f"FORCE INDEX ({index})", dialect)
-    return query

@@ -107,7 +107,10 @@ def missed(user_id: int, after: int) -> Told:
     since = {"after": found.after, "seq": found.seq, "complete": found.complete}
     return [
         ("user_balance_update", stamped(found.balance)),
-        ("user_missed_transactions", stamped({**since, "transactions": found.transactions})),
+        (
+            "user_missed_transactions",
+            stamped({**since, "transactions": found.transactions, "orders": found.orders}),
+        ),
     ]
 
 

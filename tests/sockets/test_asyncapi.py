@@ -36,6 +36,10 @@ def test_what_it_sends_is_what_is_sent(
     socket = connect()
     events = socket.got() + socket.authenticate("nonsense") + socket.authenticate(person.token)
     trade(client, person)
+    order = {"side": "buy", "type": "limit", "limit_price": 4_000_000, "amount": "100", "currency": "inr"}
+    client.post("/api/orders", json=order, headers=person.headers)
+    plan = {"plan_type": "DCA_BUY", "frequency": "DAILY", "amount_per_execution_inr": 100}
+    client.post("/api/dca-plans", json=plan, headers=person.headers)
     events += socket.got() + socket.send("resume", {"token": person.token, "last_seq": 0})
     with app.app_context():
         upkeep.beat()

@@ -281,7 +281,7 @@ def test_what_could_not_be_read_is_told_when_it_can_be(
     socket = member(connect, person.token)
     failed = counts["events failed"]
     with monkeypatch.context() as away:
-        away.setattr(user_data, "list_latest", failing(DatabaseUnavailable()))
+        away.setattr(user_data, "_latest", failing(DatabaseUnavailable()))
         trade(client, person)
     assert socket.names() == UPDATES[:1]
     assert counts["events failed"] == failed + 1

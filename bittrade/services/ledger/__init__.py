@@ -12,6 +12,7 @@ from bittrade.services.ledger.posting import (
     Posting,
     apply,
     lock_balance,
+    lock_balances,
     post,
     read_balance,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "is_receipt_right",
     "list_unchained",
     "lock_balance",
+    "lock_balances",
     "note_digest",
     "post",
     "read_balance",

@@ -26,6 +26,7 @@ from bittrade.errors import BitTradeError
 from bittrade.models import Balance, LedgerCheckpoint, LedgerLeg, Transaction
 from bittrade.services.ledger import checkpoints
 from bittrade.services.ledger.evidence import Evidence
+from bittrade.services.ledger.holds import find_wrong_holds
 from bittrade.services.ledger.ranges import Range, recent_ranges, whole_ranges
 from bittrade.services.ledger.reading import parse, read_rows
 
@@ -221,9 +222,9 @@ class _Run:
         for user_id, books in self.users.items():
             for fault in books.close(self.balances.get(user_id)):
                 self._fault(fault)
-        if self.kind == "recent":
-            for fault in self._late_legs():
-                self._fault(fault)
+        late = self._late_legs() if self.kind == "recent" else ()
+        for fault in itertools.chain(late, find_wrong_holds(self.session)):
+            self._fault(fault)
 
     def _late_legs(self) -> Iterator[str]:
         """Legs that are younger than the last proof, of transactions that it had seen already."""

@@ -1,0 +1,24 @@
+"""Limit orders, by one name for everybody else. Who does what:
+
+`book` reads and writes the rows and their money in a caller's unit of work · `placing` places and previews · `closing`
+cancels and lets expire · `matching` fills what the price has reached · `reading` serves orders to their owners.
+"""
+
+from bittrade.services.orders.closing import cancel_all, cancel_order, close_expired, has_overdue
+from bittrade.services.orders.matching import match
+from bittrade.services.orders.placing import OrderRequest, place_order, preview_order
+from bittrade.services.orders.reading import get_order, list_changed, list_orders
+
+__all__ = [
+    "OrderRequest",
+    "cancel_all",
+    "cancel_order",
+    "close_expired",
+    "get_order",
+    "has_overdue",
+    "list_changed",
+    "list_orders",
+    "match",
+    "place_order",
+    "preview_order",
+]

@@ -1,0 +1,116 @@
+"""Filling limit orders that the price has reached: a job after each accepted price, and a sweep each few seconds.
+
+However often it runs and wherever it is killed, an order fills once: who fills holds the lock of the user's balance and
+finds the order open, and the database refuses a second transaction that closes it.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.orm import Session
+
+from bittrade import unit_of_work, wire
+from bittrade.domain.orders import OrderStatus
+from bittrade.domain.pricing import Rates
+from bittrade.domain.trading import Action
+from bittrade.errors import BitTradeError, PriceUncertain, RatesUnavailable, TradingHalted
+from bittrade.models import LimitOrderRow
+from bittrade.services import ledger, market, user_data
+from bittrade.services.orders import book
+from bittrade.services.orders.book import Changed
+
+log = logging.getLogger(__name__)
+BATCH = 50  # orders that commit together
+NO_PRICE = (TradingHalted, PriceUncertain, RatesUnavailable)
+MAX_FILLS = 5000  # in one run; the next one, seconds away, goes on
+
+
+def match() -> int:
+    """Fill every open order that the current rates reach, in order of price and age; how many.
+
+    A price that a trade would refuse fills nothing.
+    """
+    with unit_of_work.reading() as session:
+        try:
+            rates = market.price_for_trade(session, wire.now()).rates
+        except NO_PRICE:
+            return 0
+        waiting = _list_reached(session, rates)
+    changes: list[Changed] = []
+    for batch in _batches(waiting):
+        filled = _fill_batch(batch)
+        if filled is None:
+            break  # the price may not be traded on any more
+        changes += filled
+    _publish(changes)
+    return len(changes)
+
+
+def _list_reached(session: Session, rates: Rates) -> list[tuple[int, int]]:
+    """Return ids and users of what is reached: the best limit first, then the oldest. One range of an index a side."""
+    found: list[tuple[int, int]] = []
+    for action, condition, order in (
+        (Action.BUY, LimitOrderRow.limit_price >= rates.buy_inr, LimitOrderRow.limit_price.desc()),
+        (Action.SELL, LimitOrderRow.limit_price <= rates.sell_inr, LimitOrderRow.limit_price.asc()),
+    ):
+        query = sa.select(LimitOrderRow.id, LimitOrderRow.user_id).where(
+            LimitOrderRow.status == OrderStatus.OPEN, LimitOrderRow.action == action.value, condition
+        )
+        rows = session.execute(query.order_by(order, LimitOrderRow.id).limit(MAX_FILLS))
+        found += [(row.id, row.user_id) for row in rows]
+    return found
+
+
+def _batches(waiting: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    rest = iter(waiting)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _fill_batch(batch: list[tuple[int, int]]) -> list[Changed] | None:
+    """Fill these together; where that fails, one by one, so that no order waits for another's fault."""
+    try:
+        return unit_of_work.commit(lambda session: _fill(session, batch))
+    except NO_PRICE:
+        return None
+    except (BitTradeError, exc.SQLAlchemyError):
+        log.exception("a batch of %d orders was not filled; trying one by one", len(batch))
+    if len(batch) == 1:
+        return []
+    changes: list[Changed] = []
+    for order in batch:
+        changes += _fill_batch([order]) or []
+    return changes
+
+
+def _fill(session: Session, batch: list[tuple[int, int]]) -> list[Changed]:
+    held = ledger.lock_balances(session, {user_id for _, user_id in batch})
+    now = wire.now()
+    basis = market.price_for_trade(session, now)
+    numbers = [order_id for order_id, _ in batch]
+    rows: dict[int, Any] = {
+        row.id: row for row in session.execute(book.select_orders(LimitOrderRow.id.in_(numbers)))
+    }
+    changes: list[Changed] = []
+    for number in numbers:  # in the order in which they are due
+        row = rows[number]
+        placed = book.limit_order(row)
+        if row.status != OrderStatus.OPEN or placed.is_expired(now) or not placed.is_reached(basis.rates):
+            continue
+        changed = book.execute(session, row, held=held[row.user_id], basis=basis, now=now)
+        held[row.user_id] = changed.balance
+        changes.append(changed)
+    return changes
+
+
+def _publish(changes: list[Changed]) -> None:
+    """Publish after the last commit: each user's balance once, each order."""
+    newest = {changed.user_id: changed.balance for changed in changes}
+    for user_id, balance in newest.items():
+        user_data.publish(user_id, balance)
+    for changed in changes:
+        changed.publish_order()
