@@ -229,3 +229,21 @@ def test_gevent_patches_the_web_server_once_and_nothing_else(system: System) -> 
     probe = "import worker, gevent.monkey as m; print(m.is_anything_patched())"
     assert system.start("probe", "-c", probe).popen.wait(20) == 0
     assert system.process("probe").output.split() == ["False"]
+
+
+def test_another_namespace_is_refused_with_a_reason_that_the_client_shows(
+    system: System, javascript: JavaScriptSockets
+) -> None:
+    socket = javascript.open(f"{system.url}/admin", transports=["websocket"])
+    assert socket.next() == ("(connect_error)", "Invalid namespace")
+
+
+@pytest.mark.parametrize("carried", ["argument", "auth", "header"])
+def test_a_token_may_follow_its_scheme(system: System, javascript: JavaScriptSockets, carried: str) -> None:
+    token = f"bearer {system.new_person().token}"
+    how = {"auth": {"auth": {"token": token}}, "header": {"extraHeaders": {"Authorization": token}}}
+    socket = javascript.open(system.url, transports=["websocket"], **how.get(carried, {}))
+    socket.wait_for("connection_established")
+    if carried == "argument":
+        socket.emit("authenticate", token)
+    socket.wait_for("authentication_success", without=("authentication_error",))
