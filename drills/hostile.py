@@ -20,7 +20,8 @@ import websocket
 
 from dev.services import LOOPBACK
 
-SLOW, DAWDLERS, OTHERS = 10, 5, 3
+SLOW, DAWDLERS, OTHERS, ASKERS = 10, 5, 3, 60
+PING = b"x" * 125
 FILL_S = 40.0
 MEGABYTE = 1_000_000
 TEXT, CONTINUATION = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_CONT
@@ -95,18 +96,27 @@ def _nonsense(connection: Any, counts: "Counter[str]", is_over: threading.Event)
             return
 
 
+def _ask(connection: Any, counts: "Counter[str]", is_over: threading.Event) -> None:
+    """What costs, as often as a socket may send anything without being cut."""
+    connection.send("40")
+    while not is_over.wait(1 / 45):
+        connection.send('42["authenticate","nobody"]')
+        counts["asks"] += 1
+
+
 def _read_nothing(port: int, token: str, counts: "Counter[str]", is_over: threading.Event) -> None:
-    """Ask for much, and read none of it."""
+    """Ask for much, and read none of it: after the few events that a socket may send, the answers to pings."""
     slow = []
     for _ in range(SLOW):
         connection = _connect(port, sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
         connection.send("40")
         slow.append(connection)
-    ask = f'42["authenticate","{token}"]'
-    while slow and not is_over.wait(1 / 40):
+    for connection in slow:
+        connection.send(f'42["authenticate","{token}"]')
+    while slow and not is_over.wait(1 / 80):
         for connection in list(slow):
             try:
-                connection.send(ask)
+                connection.ping(PING)
             except ENDED:
                 counts["slow cut"] += 1
                 slow.remove(connection)
@@ -118,14 +128,19 @@ def _dawdle(port: int, token: str, counts: "Counter[str]", is_over: threading.Ev
         with suppress(*ENDED):
             connection = _connect(port, sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
             connection.send("40")
+            connection.send(f'42["authenticate","{token}"]')
             while not is_over.wait(0.05):
                 with suppress(*ENDED):  # it may be cut: what was sent before that is read all the same
-                    connection.send(f'42["authenticate","{token}"]')
+                    for _ in range(5):
+                        connection.ping(PING)
                 for _ in range(2):
                     frame = connection.recv_frame()
                     if frame.opcode == TEXT:
                         counts["dawdlers' frames"] += 1
                         counts["dawdlers' broken frames"] += not _is_whole(frame.data)
+                    elif frame.opcode == websocket.ABNF.OPCODE_PONG:
+                        counts["dawdlers' frames"] += 1
+                        counts["dawdlers' broken frames"] += frame.data != PING
 
 
 def _is_whole(data: bytes) -> bool:
@@ -170,6 +185,7 @@ def main() -> None:
         for name, attack in attacks.items()
         for _ in range(OTHERS)
     ]
+    work += [partial(_again_and_again, "asks", _ask, port, counts, is_over)] * ASKERS
     work += [partial(_dawdle, port, token, counts, is_over)] * DAWDLERS
     work += [partial(_read_nothing, port, token, counts, is_over)]
     work += [partial(_stay_idle, port, idle, counts, is_over)]
