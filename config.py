@@ -98,7 +98,11 @@ class Config(BaseSettings):
     PRICE_INTERVAL_S: int = Field(30, ge=1, le=3600)
     MAX_PRICE_AGE_S: int = Field(90, ge=1, le=86400)
     PRICE_JUMP_LIMIT_PCT: float = Field(20, gt=0, le=1000)
-    PRICE_CONFIRM_WITHIN_PCT: float = Field(2, gt=0, le=100)
+    PRICE_CONFIRM_WITHIN_PCT: float = Field(1, gt=0, le=100)
+    PRICE_CHECK_BAND_PCT: float = Field(0.5, ge=0, le=100)
+    PRICE_CHECK_EVERY_S: int = Field(300, ge=1, le=86400)
+    PRICE_WINDOW_S: int = Field(3600, ge=60, le=86400)
+    PRICE_WINDOW_LIMIT_PCT: float = Field(10, ge=0, le=1000)  # 0: no limit
     PRICE_RAW_DAYS: int = Field(7, ge=1)
     PRICE_MINUTE_DAYS: int = Field(90, ge=1)
     LEDGER_VERIFY_INTERVAL_S: int = Field(3600, ge=60)
@@ -177,6 +181,8 @@ class Config(BaseSettings):
             raise ValueError(f"PRICE_SOURCES takes one or more of {', '.join(sorted(known))}")
         if len(set(self.PRICE_SOURCES)) != len(self.PRICE_SOURCES):
             raise ValueError("PRICE_SOURCES names a source twice")
+        if self.PRICE_WINDOW_S < self.PRICE_CHECK_EVERY_S:
+            raise ValueError("PRICE_WINDOW_S must not be below PRICE_CHECK_EVERY_S")
         if self.PRICE_MINUTE_DAYS < self.PRICE_RAW_DAYS:
             raise ValueError("PRICE_MINUTE_DAYS must not be below PRICE_RAW_DAYS")
 

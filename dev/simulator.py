@@ -53,6 +53,8 @@ MODES = {
     "text": "text where a number belongs",
     "times_1000": "the figure times 1000",
     "jump": "the figure times 1.5",
+    "factor": "the figure times `factor`",
+    "ahead": "a clock that runs `seconds` ahead",
     "missing_coin": "an answer without bitcoin in it",
     "old_timestamp": "yesterday's answer (last week's for the sentiment)",
     "stuck": "the same answer, with the same time, for ever",
@@ -79,6 +81,7 @@ class Behaviour:
     status: int = 500
     retry_after: int | None = None
     times: int | None = None
+    factor: float = 1.0
 
 
 class Market:
@@ -122,6 +125,19 @@ class Market:
         return math.exp(sum(size * math.sin(math.tau * at / period + phase) for period, size, phase in waves))
 
 
+class ScaledMarket(Market):
+    """The same market, as a source sees it whose figures are all wrong by one factor."""
+
+    def __init__(self, market: Market, factor: float) -> None:
+        self._market, self._factor = market, factor
+
+    def next_price(self) -> float:
+        return round(self._market.next_price() * self._factor, 2)
+
+    def _shape(self, at: float) -> float:
+        return self._market._shape(at)
+
+
 @dataclass(slots=True)
 class State:
     """Everything that /control shows and sets; guarded by `lock`, as each request has its own thread."""
@@ -152,7 +168,7 @@ class State:
         path, price, reset = wanted.pop("path", None), wanted.pop("price", ...), wanted.pop("reset", False)
         if path not in (*FEEDS, None):
             raise ValueError(f"path must be one of {', '.join(FEEDS)}, or left out for all of them")
-        unknown = set(wanted) - {"mode", "seconds", "status", "retry_after", "times"}
+        unknown = set(wanted) - {"mode", "seconds", "status", "retry_after", "times", "factor"}
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if price is not ... and price is not None and not 0 < float(price) < 1e12:
@@ -189,11 +205,14 @@ def _behaviour(wanted: dict[str, Any]) -> Behaviour:
     behaviour = Behaviour(mode=mode)
     behaviour.seconds = float(wanted.get("seconds", behaviour.seconds))
     behaviour.status = int(wanted.get("status", behaviour.status))
+    behaviour.factor = float(wanted.get("factor", behaviour.factor))
     for name in ("retry_after", "times"):
         if wanted.get(name) is not None:
             setattr(behaviour, name, int(wanted[name]))
     if not 0 <= behaviour.seconds <= 3600 or not 200 <= behaviour.status <= 599:
         raise ValueError("seconds must be 0 to 3600 and status 200 to 599")
+    if not 0 < behaviour.factor < 1e6:
+        raise ValueError("factor must be above 0")
     return behaviour
 
 
@@ -393,7 +412,7 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = self.server.state.count(feed)
         # A client that gives up is what half of the modes are for.
         with suppress(ConnectionError, TimeoutError):
-            body = self._body(feed, behaviour.mode, query)
+            body = self._body(feed, behaviour, query)
             if body is None:
                 self._send_json(422, {"error": "invalid parameters"})
             elif (misbehave := getattr(self, f"_mode_{behaviour.mode}", None)) is not None:
@@ -401,19 +420,23 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self._send(200, body)
 
-    def _body(self, feed: str, mode: str, query: dict[str, str]) -> bytes | None:
+    def _body(self, feed: str, behaviour: Behaviour, query: dict[str, str]) -> bytes | None:
         """The answer as it would be, lies included; None for parameters that the real service refuses."""
-        state = self.server.state
+        state, mode = self.server.state, behaviour.mode
         with state.lock:
             if mode == "stuck" and feed in state.stuck_answers:
                 return state.stuck_answers[feed]
-            text = self._text(feed, mode, query)
+            text = self._text(feed, behaviour, query)
             if text is not None and mode == "stuck":
                 state.stuck_answers[feed] = text.encode()
             return None if text is None else text.encode()
 
-    def _text(self, feed: str, mode: str, query: dict[str, str]) -> str | None:
-        market, now = self.server.state.market, datetime.now(UTC)
+    def _text(self, feed: str, behaviour: Behaviour, query: dict[str, str]) -> str | None:
+        market, now, mode = self.server.state.market, datetime.now(UTC), behaviour.mode
+        if mode == "ahead":
+            now += timedelta(seconds=behaviour.seconds)
+        if mode == "factor":
+            market = ScaledMarket(market, behaviour.factor)
         if feed == "sentiment":
             return sentiment_json(mode, now)
         if feed == "coinbase":

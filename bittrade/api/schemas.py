@@ -364,6 +364,10 @@ class SourceAnswer(Answer):
     last_success_at: str | None
     last_failure_at: str | None
     last_failure: str | None
+    drift_pct: float | None = Field(
+        description="how far its price was from the accepted one when the sources were last compared"
+    )
+    drift_at: str | None
     succeeded: int
     failed: int
     calls_last_minute: int
@@ -395,6 +399,9 @@ class MarketStatusAnswer(Answer):
     as_of: str | None
     age_ms: int | None
     max_price_age_ms: int
+    checked_at: str | None = Field(
+        description="when a second source last confirmed the price, within the window"
+    )
     sources: list[SourceAnswer]
     prices: PriceEventsAnswer
     next_runs: dict[str, str] | None = Field(description="null while no scheduler runs")

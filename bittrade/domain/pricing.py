@@ -135,25 +135,3 @@ def is_stale(as_of: datetime, now: datetime, *, max_age_ms: int) -> bool:
 def believed_as_of(as_of: datetime, received_at: datetime) -> datetime:
     """Return the time that a received price counts as. A clock that runs ahead makes no price fresher than others."""
     return as_of if as_of <= received_at else received_at - MAX_AHEAD
-
-
-# --- whether a price may be believed ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Sanity:
-    """How far a price may be from the last accepted one, and how near two prices confirm each other."""
-
-    jump_limit_bps: int
-    confirm_within_bps: int
-
-    def is_jump(self, cents: int, last_cents: int) -> bool:
-        """Whether the price is too far from the last accepted one to be accepted unconfirmed, however old that is."""
-        return not _is_within(cents, last_cents, self.jump_limit_bps)
-
-    def confirms(self, cents: int, held_cents: int) -> bool:
-        return _is_within(cents, held_cents, self.confirm_within_bps)
-
-
-def _is_within(cents: int, other_cents: int, bps: int) -> bool:
-    return abs(cents - other_cents) * 10_000 <= bps * other_cents

@@ -24,6 +24,7 @@ class BitcoinData(db.Model):  # type: ignore[name-defined]
     ath_date: Mapped[date | None] = mapped_column(sa.Date)
     ath_change_bps: Mapped[int | None] = mapped_column(WholeNumber)
     source: Mapped[str] = mapped_column(ascii_text(32))
+    checked_by: Mapped[str | None] = mapped_column(ascii_text(128))  # the sources that said the same
     as_of: Mapped[datetime] = mapped_column(UtcDateTime, index=True)  # when the source says it was true
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)  # when we recorded it
 
@@ -96,6 +97,10 @@ class Upstream(db.Model):  # type: ignore[name-defined]
     last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure: Mapped[str | None] = mapped_column(text(255))
+    drift_bps: Mapped[int | None] = mapped_column(
+        sa.Integer
+    )  # from what was believed when it was last compared
+    drift_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     succeeded: Mapped[int] = mapped_column(WholeNumber, default=0)  # since ever
     failed: Mapped[int] = mapped_column(WholeNumber, default=0)
     month: Mapped[str] = mapped_column(ascii_text(7), default="")  # 2026-11

@@ -45,6 +45,9 @@ class Transaction(db.Model):  # type: ignore[name-defined]
     receipt: Mapped[str | None] = mapped_column(
         LongText
     )  # JSON: how a trade's figures came about (domain/receipt.py)
+    price_id: Mapped[int | None] = mapped_column(  # of the receipt; worked out by the database
+        BigKey, sa.Computed("json_extract(receipt, '$.price_id')", persisted=False), index=True
+    )
     reverses_id: Mapped[int | None] = mapped_column(BigKey, sa.ForeignKey("transactions.id"), unique=True)
     client_order_id: Mapped[str | None] = mapped_column(ascii_text(64))
     # The limit order that this transaction ends, by a fill or by giving back what it reserved: one for each order.

@@ -14,10 +14,24 @@ from sqlalchemy.engine import make_url
 
 from bittrade.errors import BitTradeError
 from bittrade.extensions import db
-from bittrade.services import market, redis_servers
+from bittrade.services import market, redis_servers, settings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GOOD_COST = 12
+TRADING_REMEDIES = {
+    "no_price": (
+        "There is no price fresh enough to trade on",
+        "Run `python worker.py` and `python worker.py scheduler`, and look at their logs",
+    ),
+    "price_uncertain": (
+        "The price waits for confirmation, and nothing is traded",
+        "It is decided within two polls, unless the sources disagree: see the drift and the prices of /api/market/status",
+    ),
+    "halted": (
+        "Trading is halted",
+        "See why in the audit log; then flask --app wsgi trading resume --why ...",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +146,31 @@ def _redis() -> Iterator[Finding]:
 
 def _price() -> Iterator[Finding]:
     try:
-        age = market.find_price_age_ms()
+        status = market.examine()
     except (BitTradeError, sa.exc.SQLAlchemyError):
         return  # the database's own finding says why
-    if age is None or age > _config("MAX_PRICE_AGE_S") * 1000:
+    if status["trading"] in TRADING_REMEDIES:
+        yield Finding(*TRADING_REMEDIES[status["trading"]])
+    if status["checked_at"] is None and status["feed"] == "fresh":
         yield Finding(
-            "There is no price fresh enough to trade on",
-            "Run `python worker.py` and `python worker.py scheduler`, and look at their logs",
+            "The price comes from one source: no other has confirmed it within PRICE_WINDOW_S",
+            "See in /api/market/status why the other sources don't answer; name more than one in PRICE_SOURCES",
         )
+    yield from _lead(status)
+
+
+def _lead(status: dict[str, Any]) -> Iterator[Finding]:
+    """What one source could do to the price, and what each of them does."""
+    lead = (_config("PRICE_CHECK_BAND_PCT") + _config("PRICE_CONFIRM_WITHIN_PCT")) / 100
+    multipliers = settings.multipliers(settings.list_settings())
+    if multipliers.buy * (1 - lead) < multipliers.sell * (1 + lead):
+        yield Finding(
+            "One source that lies could lead the price further than the spread covers",
+            "Lower PRICE_CHECK_BAND_PCT and PRICE_CONFIRM_WITHIN_PCT, or widen the multipliers",
+        )
+    for source in status["sources"]:
+        if abs(source["drift_pct"] or 0) > _config("PRICE_CONFIRM_WITHIN_PCT"):
+            yield Finding(
+                f"{source['name']} was {source['drift_pct']} % from the accepted price at {source['drift_at']}",
+                "Compare it with the market; if it is wrong, take it out of PRICE_SOURCES",
+            )

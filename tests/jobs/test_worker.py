@@ -87,7 +87,7 @@ def test_a_fresh_install_is_filled_at_once_and_both_programs_outlive_redis(
     wait_until(lambda: _rows(prepared_database, "bitcoin_chart_data") == len(TIMEFRAMES), within_s=20)
     wait_until(lambda: _rows(prepared_database, "bitcoin_sentiment") == 1, within_s=5)
     assert _rows(prepared_database, "bitcoin_data") == 1
-    assert simulator.requests() == 7
+    assert simulator.requests() == 9
 
     private_redis.kill()
     private_redis.start()

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bittrade import wire
-from bittrade.domain.pricing import Sanity
+from bittrade import cache, wire
+from bittrade.domain.consensus import Sanity
 from bittrade.errors import ProviderError
 from bittrade.extensions import db
-from bittrade.models import BitcoinData, BitcoinPriceEvent, Quote
-from bittrade.services import health, market
+from bittrade.models import AuditEvent, BitcoinData, BitcoinPriceEvent, Quote
+from bittrade.services import doctor, halt, health, market
 from dev.simulator import Simulator
 from tests.fixtures import Person
 from tests.money.conftest import Trader
@@ -49,10 +50,13 @@ def outcomes() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def _a_price_to_measure_by(inside: Flask, simulator: Simulator) -> None:
+def _a_price_to_measure_by(inside: Flask, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COINGECKO", "COINBASE", "KRAKEN"):  # tests ask more often than a poll does
+        monkeypatch.setitem(inside.config, f"{name}_CALLS_PER_MINUTE", 100)
     price_is(simulator, 50_000)
     market.update_price()
     simulator.reset()
+    price_is(simulator, 50_000)
 
 
 @pytest.mark.parametrize(
@@ -261,3 +265,159 @@ def test_a_quote_made_by_a_clock_that_was_ahead_is_void(trader: Trader, inside: 
             sa.update(Quote).values(created_at=ahead, expires_at=ahead + timedelta(seconds=15))
         )
     assert trader.trade("buy", "1000", quote_id=held).get_json()["code"] == "quote_expired"
+
+
+# --- a source that leads, and sources that disagree -----------------------------------------------------------------
+
+
+def lies(simulator: Simulator, factor: float, *feeds: str) -> None:
+    for feed in feeds:
+        simulator.set("factor", factor=factor, path=feed)
+
+
+def check_is_due() -> None:
+    """The last comparison of the sources was too long ago."""
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(BitcoinData).values(checked_by=None))
+
+
+def source(name: str) -> dict[str, Any]:
+    cache.release("market_status")
+    return next(one for one in market.get_status()["sources"] if one["name"] == name)
+
+
+def test_a_small_move_needs_one_source_and_a_larger_one_needs_all(simulator: Simulator) -> None:
+    price_is(simulator, 50_200)
+    market.update_price()
+    assert simulator.requests() == 1
+    price_is(simulator, 50_300)  # 0.6 % from the last one that was compared
+    market.update_price()
+    assert simulator.requests() == 1 + 3
+
+
+def test_small_moves_that_add_up_are_a_larger_one(simulator: Simulator) -> None:
+    for usd in (50_100, 50_200, 50_251):
+        price_is(simulator, usd)
+        market.update_price()
+    assert simulator.requests() == 1 + 1 + 3
+
+
+def test_the_sources_are_compared_regularly_however_still_the_price_is(simulator: Simulator) -> None:
+    market.update_price()
+    assert simulator.requests() == 1
+    check_is_due()
+    market.update_price()
+    assert simulator.requests() == 1 + 3
+    market.update_price()
+    assert simulator.requests() == 1 + 3 + 1
+
+
+@pytest.mark.parametrize("liar", ["price", "coinbase", "kraken"])
+@pytest.mark.parametrize("step", [1.19, 1.03, 1.009, 0.991, 0.85])
+def test_a_source_that_lies_a_little_more_each_time_leads_the_price_nowhere(
+    simulator: Simulator, liar: str, step: float
+) -> None:
+    for number in range(1, 13):
+        lies(simulator, step**number, liar)
+        market.update_price()
+        assert abs(newest() / 50_000 - 1) <= 0.0151
+    assert market.get_status()["trading"] == "open"
+
+
+def test_a_source_that_the_others_contradict_is_an_alarm_and_its_drift_shows(
+    simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    lies(simulator, 1.03, "price")
+    market.update_price()
+    assert newest() == 50_000
+    assert outcomes() == [("coingecko", "refuted")]
+    assert "the sources disagree: coingecko 51500.00, coinbase 50000.00, kraken 50000.00" in caplog.text
+    assert (source("coingecko")["drift_pct"], source("kraken")["drift_pct"]) == (3, 0)
+    assert any("coingecko" in finding.fault and "3 %" in finding.fault for finding in doctor.examine())
+
+
+def test_two_against_one_and_the_price_in_use_halt_trading_by_themselves(
+    simulator: Simulator, trader: Trader
+) -> None:
+    lies(simulator, 1.1, *OTHERS)
+    check_is_due()
+    for _ in range(2):
+        with pytest.raises(ProviderError, match="held"):
+            market.update_price()
+    assert newest() == 50_000
+    assert trader.trade("sell", "1000").get_json()["code"] == "trading_halted"
+    assert "most sources contradict the price in use" in (halt.find_reason() or "")
+    halt.resume_trading("looked at it")
+    assert trader.trade("sell", "1000").get_json()["code"] == "price_uncertain"
+    with db.engine.connect() as connection:
+        halts = connection.scalars(
+            sa.select(AuditEvent.id).where(AuditEvent.action == "trading_halted")
+        ).all()
+    assert len(halts) == 1
+
+
+def test_two_sources_that_disagree_stop_trading_until_they_agree(
+    simulator: Simulator, trader: Trader
+) -> None:
+    away(simulator, "kraken")
+    lies(simulator, 1.05, "price")
+    with pytest.raises(ProviderError):
+        market.update_price()
+    assert trader.trade("buy", "1000").get_json()["code"] == "price_uncertain"
+    away(simulator, "coinbase")  # the liar is alone now, and still what the other said stands against it
+    with pytest.raises(ProviderError):
+        market.update_price()
+    assert trader.trade("buy", "1000").get_json()["code"] == "price_uncertain"
+    simulator.reset()
+    price_is(simulator, 50_010)
+    market.update_price()
+    assert trader.trade("buy", "1000").status_code == 201
+
+
+def test_a_source_that_is_alone_may_lead_the_price_only_so_far_in_a_window(simulator: Simulator) -> None:
+    away(simulator, *OTHERS)
+    price_is(simulator, 54_900)  # 9.8 %
+    market.update_price()
+    price_is(simulator, 55_100)  # 10.2 %
+    with pytest.raises(ProviderError, match="held"):
+        market.update_price()
+    make_older(minutes=0.1)
+    market.update_price()  # a second fetch says the same
+    assert newest() == 55_100
+    price_is(simulator, 61_000)
+    for _ in range(3):  # once in a window, and no more
+        with pytest.raises(ProviderError, match="held"):
+            market.update_price()
+        make_older(minutes=0.1)
+    simulator.set("normal", path="kraken")
+    market.update_price()
+    assert newest() == 61_000
+
+
+def test_how_far_and_how_often_is_the_operator_s(
+    simulator: Simulator, inside: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(inside.config, "PRICE_CHECK_BAND_PCT", 5)
+    price_is(simulator, 52_000)
+    market.update_price()
+    assert simulator.requests() == 1
+
+
+def test_the_first_price_of_all_is_compared_too(simulator: Simulator) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(sa.delete(BitcoinData))
+    lies(simulator, 1.5, "price")
+    market.update_price()
+    assert newest() == 50_000
+
+
+@pytest.mark.parametrize("feed", ["price", "coinbase", "kraken"])
+def test_a_source_whose_clock_runs_ahead_gives_no_price(simulator: Simulator, feed: str) -> None:
+    simulator.set("ahead", seconds=240, path=feed)
+    check_is_due()
+    price_is(simulator, 50_010)
+    market.update_price()
+    current = market.get_current()
+    assert current["btc_usd_price"] == 50_010
+    name = {"price": "coingecko"}.get(feed, feed)
+    assert "of the future" in source(name)["last_failure"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bittrade.domain.pricing import TIMEFRAMES
-from bittrade.errors import ProviderError
+from bittrade.domain.pricing import MAX_AHEAD, TIMEFRAMES, believed_as_of
+from bittrade.errors import AnswerRefused, ProviderError
 from bittrade.providers.coingecko import CoinGecko, parse_chart, parse_price
 from bittrade.providers.http import HttpClient, PausesInMemory
 from dev.simulator import Simulator
@@ -78,7 +78,10 @@ def test_a_time_that_is_missing_unreadable_old_or_of_the_future_is_refused(momen
 
 
 def test_a_source_whose_clock_is_a_little_ahead_is_believed_but_gains_nothing() -> None:
-    assert parse_price(_coin(last_updated="2026-01-01T12:04:59.000Z"), now=NOW).as_of == NOW
+    ahead = parse_price(_coin(last_updated="2026-01-01T12:00:04.000Z"), now=NOW)
+    assert believed_as_of(ahead.as_of, NOW) == NOW - MAX_AHEAD
+    with pytest.raises(AnswerRefused, match="of the future"):
+        parse_price(_coin(last_updated="2026-01-01T12:00:06.000Z"), now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bittrade.domain.pricing import MAX_AHEAD, believed_as_of
 from bittrade.errors import AnswerRefused
 from bittrade.providers import PriceSource, coinbase, kraken
 from bittrade.providers.coinbase import Coinbase
@@ -121,7 +122,10 @@ def test_an_answer_of_kraken_without_exactly_our_trades_is_refused(data: object)
 
 
 def test_a_clock_a_little_ahead_is_believed_but_gains_nothing() -> None:
-    assert coinbase.parse_price(COINBASE | {"time": "2026-01-01T12:04:59Z"}, now=NOW).as_of == NOW
+    ahead = coinbase.parse_price(COINBASE | {"time": "2026-01-01T12:00:04Z"}, now=NOW)
+    assert believed_as_of(ahead.as_of, NOW) == NOW - MAX_AHEAD
+    with pytest.raises(AnswerRefused, match="of the future"):
+        coinbase.parse_price(COINBASE | {"time": "2026-01-01T12:00:06Z"}, now=NOW)
 
 
 @pytest.mark.parametrize("ending", ["", "/"])

@@ -37,9 +37,10 @@ from bittrade.services.market.price import (
     with_age_of_now,
 )
 from bittrade.services.market.retention import thin_prices
-from bittrade.services.market.watch import get_status, read_news
+from bittrade.services.market.watch import examine, get_status, read_news
 
 __all__ = [
+    "examine",
     "fill_missing",
     "find_price_age_ms",
     "get_candles",

@@ -99,7 +99,12 @@ def _has_held_price() -> Any:
 
 def _was_held_since(moment: datetime) -> Any:
     return sa.exists().where(
-        BitcoinPriceEvent.outcome.in_(("confirmed", "refuted")), BitcoinPriceEvent.at >= moment
+        BitcoinPriceEvent.outcome.in_(("confirmed", "refuted")),
+        BitcoinPriceEvent.at >= moment,
+        # What was refuted at once was never held: it did not put the price in doubt.
+        sa.or_(
+            BitcoinPriceEvent.outcome == "confirmed", BitcoinPriceEvent.resolved_at > BitcoinPriceEvent.at
+        ),
     )
 
 

@@ -18,10 +18,12 @@ from bittrade.providers.coinbase import Coinbase
 from bittrade.providers.coingecko import CoinGecko
 from bittrade.providers.http import HttpClient
 from bittrade.providers.kraken import Kraken
+from bittrade.services import halt
 from bittrade.services.market import data as market_data
 from bittrade.services.market import price as market_price
 from bittrade.services.market import sanity as market_sanity
 from bittrade.services.market import sources as market_sources
+from bittrade.services.market.sanity import Verdict
 from bittrade.services.market.sources import Gate
 
 log = logging.getLogger(__name__)
@@ -36,13 +38,18 @@ OLD_PART, USELESS_PART, NEGLECTED_PART = 1 / 3, 2 / 3, 0.6
 
 
 def update_price() -> bool:
-    """Fetch the price and record it; True when the rates changed. Raises ProviderError where no source gave one."""
+    """Fetch the price and record it; True when the rates changed. Raises ProviderError where no source gave one.
+
+    One source is enough for a small move. For a larger one, for a held price, and regularly, all of them are asked.
+    """
     round_ = _Round()
     names = market_sources.in_turn(list(current_app.config["PRICE_SOURCES"]))
     for number, name in enumerate(names):
         deadline_s = round_.deadline_s(sources_after=len(names) - number - 1)
-        if deadline_s < LEAST_S or round_.ask(name, deadline_s):
+        if deadline_s < LEAST_S:
             break
+        if round_.needs(name):
+            round_.ask(name, deadline_s)
     return round_.end()
 
 
@@ -52,44 +59,33 @@ class _Round:
 
     began: float = field(default_factory=time.monotonic)
     failures: list[str] = field(default_factory=list)
-    held: list[tuple[str, PriceQuote]] = field(default_factory=list)
-    has_answer: bool = False
-    is_changed: bool = False
+    quotes: dict[str, PriceQuote] = field(default_factory=dict)
+    is_enough: bool = False
+    is_remarkable: bool = False
+    is_check_due: bool = field(default_factory=market_sanity.is_check_due)
 
     def deadline_s(self, *, sources_after: int) -> float:
         left = PRICE_DEADLINE_S - (time.monotonic() - self.began)
         return min(SOURCE_DEADLINE_S, left - LEFT_FOR_EACH_S * sources_after)
 
-    def ask(self, name: str, deadline_s: float) -> bool:
-        """Whether the round is over: this source gave a believable, recent price."""
+    def needs(self, name: str) -> bool:
+        """Return whether this source is still to be asked. A regular check leaves those alone whose breaker is open."""
+        if self.is_remarkable or not self.is_enough:
+            return True
+        return self.is_check_due and not market_sources.is_open(name)
+
+    def ask(self, name: str, deadline_s: float) -> None:
         gate = Gate(name, is_for_price=True)
         source = _price_source(name, HttpClient(deadline_s=deadline_s, pauses=gate, permit=gate.permit))
         try:
             quote = source.fetch_price()
-            verdict = market_sanity.consider(quote, provider=name)
+            market_price.refuse_simulator(quote)
         except ProviderError as error:
             self._note(name, error)
-            return False
-        if verdict.is_held:
-            self.held.append((name, quote))
-            self.failures.append(f"{name}: the price is held until it is confirmed")
-            return False
-        return self._take(name, quote, verdict)
-
-    def _take(self, name: str, quote: PriceQuote, verdict: market_sanity.Verdict) -> bool:
-        for provider in verdict.refuted:
-            market_sources.note_failure(provider, f"{provider}: its price was refuted by {name}")
-        self.has_answer = True
-        if verdict.recorded is not None:
-            self.is_changed |= market_price.publish(verdict.recorded)
-        age_s = age_ms(believed_as_of(quote.as_of, now := wire.now()), now) / 1000
-        if age_s > USELESS_PART * _max_age_s():
-            market_sources.note_failure(name, f"{name}: its price is {age_s:.0f} s old")
-        else:
-            market_sources.note_success(name)
-        # A price that was overtaken settles nothing that is held: another source may.
-        is_settled = verdict.recorded is not None or not self.held
-        return is_settled and age_s <= OLD_PART * _max_age_s()
+            return
+        self.quotes[name] = quote
+        self.is_remarkable = self.is_remarkable or not market_sanity.is_small_move(quote)
+        self.is_enough = self.is_enough or _age_s(quote) <= OLD_PART * _max_age_s()
 
     def _note(self, name: str, error: ProviderError) -> None:
         reason = error.message if error.message.startswith(name) else f"{name}: {error.message}"
@@ -98,15 +94,43 @@ class _Round:
         _note_failure(name, reason, error, is_price=True)
 
     def end(self) -> bool:
-        """Settle what is held; whether the rates changed. Raises ProviderError where nothing can be used."""
-        if len(self.held) == 1 and not self.has_answer:
-            name, quote = self.held[0]
-            verdict = market_sanity.accept_second_fetch(quote, provider=name)
-            if not verdict.is_held:
-                self._take(name, quote, verdict)
-        if not self.has_answer:
+        """Decide; whether the rates changed. Raises ProviderError where nothing can be used."""
+        if not self.quotes:
             raise ProviderError("; ".join(self.failures) or "there was no time to ask any source")
-        return self.is_changed
+        verdict = market_sanity.judge(self.quotes)
+        if verdict.is_contradicted:
+            _halt(self.quotes)
+        if verdict.accepted is None:
+            held = [f"{name}: the price is held until it is confirmed" for name in self.quotes]
+            raise ProviderError("; ".join([*held, *self.failures]))
+        for name, quote in self.quotes.items():
+            _note_answer(name, quote, verdict, is_compared=len(self.quotes) > 1)
+        return verdict.recorded is not None and market_price.publish(verdict.recorded)
+
+
+def _note_answer(name: str, quote: PriceQuote, verdict: Verdict, *, is_compared: bool) -> None:
+    """Note what a source's answer was worth."""
+    drift = verdict.drift_bps(quote)
+    if is_compared and drift is not None:
+        market_sources.note_drift(name, drift)
+    if name in verdict.outliers:
+        market_sources.note_failure(name, f"{name}: its price was refuted by the other sources")
+    elif (age_s := _age_s(quote)) > USELESS_PART * _max_age_s():
+        market_sources.note_failure(name, f"{name}: its price is {age_s:.0f} s old")
+    else:
+        market_sources.note_success(name)
+
+
+def _halt(quotes: dict[str, PriceQuote]) -> None:
+    """Halt trading, once: most sources deny the price that we trade at. Who is right is for a person to decide."""
+    if halt.find_reason() is None:
+        prices = ", ".join(f"{name} {quote.btc_usd_cents / 100:.2f}" for name, quote in quotes.items())
+        halt.halt_trading(f"price: most sources contradict the price in use: {prices}")
+
+
+def _age_s(quote: PriceQuote) -> float:
+    now = wire.now()
+    return age_ms(believed_as_of(quote.as_of, now), now) / 1000
 
 
 def _max_age_s() -> int:

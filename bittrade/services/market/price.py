@@ -123,7 +123,9 @@ def find_newest(session: Session) -> BitcoinData | None:
     return session.scalars(sa.select(BitcoinData).order_by(BitcoinData.id.desc()).limit(1)).first()
 
 
-def add_price(session: Session, quote: PriceQuote, before: BitcoinData | None) -> Recorded | None:
+def add_price(
+    session: Session, quote: PriceQuote, before: BitcoinData | None, *, checked_by: str | None = None
+) -> Recorded | None:
     """Add the row in the caller's unit of work; None for a quote that was overtaken, or for the same one again."""
     received_at = wire.now()
     if is_of_the_future(quote.as_of, received_at):
@@ -140,6 +142,7 @@ def add_price(session: Session, quote: PriceQuote, before: BitcoinData | None) -
         ath_date=quote.ath_date,
         ath_change_bps=quote.ath_change_bps,
         source=quote.source,
+        checked_by=checked_by,
         as_of=as_of,
         created_at=received_at,
     )

@@ -24,6 +24,7 @@ from bittrade.providers.http import MAX_PAUSE_S
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 MAX_REASON = 255
+MAX_DRIFT_BPS = 10**8
 NAMES = (coingecko.SOURCE, coinbase.SOURCE, kraken.SOURCE, alternative_me.SOURCE)
 
 
@@ -85,7 +86,7 @@ class Gate:
 
 
 def note_success(name: str) -> None:
-    """It gave something that could be used: its breaker closes."""
+    """Note that it gave something that could be used: its breaker closes."""
 
     def succeed(row: Upstream, now: datetime) -> None:
         if row.open_until is not None:
@@ -109,6 +110,15 @@ def note_failure(name: str, reason: str) -> None:
         row.failed += 1
 
     _change(name, fail)
+
+
+def note_drift(name: str, bps: int) -> None:
+    """Note how far its price was from the one that was believed."""
+
+    def drift(row: Upstream, now: datetime) -> None:
+        row.drift_bps, row.drift_at = max(-MAX_DRIFT_BPS, min(MAX_DRIFT_BPS, bps)), now
+
+    _change(name, drift)
 
 
 def in_turn(names: list[str]) -> list[str]:
@@ -156,6 +166,8 @@ def _state(name: str, row: Upstream | None, now: datetime) -> dict[str, Any]:
         "last_success_at": _moment(row.last_success_at),
         "last_failure_at": _moment(row.last_failure_at),
         "last_failure": row.last_failure,
+        "drift_pct": wire.hundredths(row.drift_bps),
+        "drift_at": _moment(row.drift_at),
         "succeeded": row.succeeded,
         "failed": row.failed,
         "calls_last_minute": len(calls),

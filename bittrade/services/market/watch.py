@@ -17,6 +17,7 @@ from bittrade.models import BitcoinPriceEvent
 from bittrade.services import settings
 from bittrade.services.market import basis as market_basis
 from bittrade.services.market import price as market_price
+from bittrade.services.market import sanity as market_sanity
 from bittrade.services.market import sources as market_sources
 
 STATE_KEY = "market-state"  # what was told last, for all schedulers there may be
@@ -51,12 +52,19 @@ def get_status() -> dict[str, Any]:
     return {**(status or {}), "timestamp": wire.timestamp(wire.now())}
 
 
+def examine() -> dict[str, Any]:
+    """Return what `get_status` says, of this moment."""
+    return _read_status()
+
+
 def _read_status() -> dict[str, Any]:
     now = wire.now()
     with unit_of_work.reading() as session:
+        checked_at = market_sanity.find_checked_at(session)
         return {
             **_state(session, now),
             "max_price_age_ms": market_price.max_age_ms(),
+            "checked_at": None if checked_at is None else wire.timestamp(checked_at),
             "sources": market_sources.list_states(session, now),
             "prices": _price_events(session),
             "next_runs": _next_runs(),
