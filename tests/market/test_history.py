@@ -10,10 +10,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bittrade import wire
+from bittrade.domain.money import Asset
+from bittrade.domain.trading import Action, Order
 from bittrade.extensions import db
-from bittrade.models import BitcoinData
-from bittrade.services import market
+from bittrade.models import BitcoinData, Transaction
+from bittrade.services import market, trade
 from bittrade.services.market import retention as market_retention
+from bittrade.services.trade import Instruction
+from tests.fixtures import new_user, set_price
 
 
 def add(prices: list[tuple[datetime, int]]) -> None:
@@ -108,6 +112,33 @@ def test_a_week_of_prices_stays_then_one_a_minute_then_one_an_hour(on_both_datab
         assert len(times) == 3 + 180 + 120
         assert [at.second for at in times[3:183]] == [30] * 180  # the last of each minute
         assert market.thin_prices() == 0
+
+
+def test_a_price_that_a_receipt_names_is_never_thinned_out(on_both_databases: Flask) -> None:
+    person = new_user(on_both_databases, inr=1_000)
+    with on_both_databases.app_context():
+        set_price(on_both_databases)
+        answer = trade.place_trade(person.id, Instruction(Order(Action.BUY, Asset.INR, 100))).answer
+        begin = minute_ago(60 * 24 * 100)
+        with db.engine.begin() as connection:
+            named = connection.scalar(sa.select(Transaction.price_id).where(Transaction.id == answer["id"]))
+            assert named == connection.scalar(sa.select(BitcoinData.id))
+            connection.execute(sa.update(BitcoinData).values(as_of=begin, created_at=begin))
+        add([(begin + timedelta(seconds=number), 50_000_00) for number in range(1, 4)])
+        assert (market.thin_prices(), market.thin_prices()) == (2, 0)
+        with db.engine.connect() as connection:
+            ids = connection.scalars(sa.select(BitcoinData.id).order_by(BitcoinData.id)).all()
+        assert (ids[0], len(ids)) == (named, 2)  # and the last of its hour
+
+
+def test_thinning_sees_every_row_also_where_a_clock_was_ahead(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_retention, "READ_ROWS", 2)
+    begin = minute_ago(60 * 24 * 30)
+    with app.app_context():
+        add([(begin - timedelta(seconds=second), 50_000_00) for second in (7, 8, 9, 10, 11, 12)])
+        assert market.thin_prices() == 5
 
 
 def test_candles_of_thinned_hours_are_still_there(on_both_databases: Flask) -> None:

@@ -2,12 +2,13 @@
 
 In small units of work, so that recording and trading never wait for it, and for a bounded time: what is left over is
 done by the next run. The newest price is the last of its minute and hour, so it always stays. So does every price that
-a receipt names, because the books are proven by it; the proof notes those long before they would go.
+a receipt names, for ever and beside them: the books are proven by it, and whoever doubts a trade can look it up.
 """
 
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.domain.candles import surplus
-from bittrade.models import BitcoinData, TradedPrice
+from bittrade.models import BitcoinData, Transaction
 
 MINUTE_S, HOUR_S = 60, 3600
 READ_ROWS = 2_000
@@ -46,32 +47,41 @@ def _list_surplus(interval_s: int, *, since: datetime, until: datetime) -> Itera
     begin = wire.EPOCH + timedelta(seconds=-(-_epoch_s(since) // interval_s) * interval_s)
     end = wire.EPOCH + timedelta(seconds=_epoch_s(until) // interval_s * interval_s)
     held: tuple[int, int] | None = None
-    cursor = 0
-    while rows := _read(begin, end, after_id=cursor):
-        cursor = rows[-1][0]
-        going, held = surplus([*([held] if held else []), *rows], interval_s)
+    cursor = (begin, 0)
+    while rows := _read(cursor, end):
+        cursor = (rows[-1].as_of, rows[-1].id)
+        times = [(row.id, _epoch_s(row.as_of)) for row in rows]
+        going, held = surplus([*([held] if held else []), *times], interval_s)
         for start in range(0, len(going), DELETE_ROWS):
             yield going[start : start + DELETE_ROWS]
 
 
-def _read(begin: datetime, end: datetime, *, after_id: int) -> list[tuple[int, int]]:
-    """(id, Unix seconds) in order; ids follow `as_of`, as a price that is not newer is never recorded."""
+def _read(after: tuple[datetime, int], end: datetime) -> list[Any]:
+    """Return ids and times that no receipt names, by (time, id): ids alone don't follow a clock that was ahead."""
+    as_of, row_id = after
     with unit_of_work.reading() as session:
         rows = session.execute(
             sa.select(BitcoinData.id, BitcoinData.as_of)
-            .where(BitcoinData.as_of >= begin, BitcoinData.as_of < end, BitcoinData.id > after_id)
+            .where(
+                BitcoinData.as_of >= as_of,
+                BitcoinData.as_of < end,
+                sa.or_(BitcoinData.as_of > as_of, BitcoinData.id > row_id),
+                ~_is_named(),
+            )
             .order_by(BitcoinData.as_of, BitcoinData.id)
             .limit(READ_ROWS)
-        ).all()
-    return [(row.id, _epoch_s(row.as_of)) for row in rows]
+        )
+        return list(rows)
+
+
+def _is_named() -> Any:
+    return sa.exists().where(Transaction.price_id == BitcoinData.id)
 
 
 def _delete(ids: list[int]) -> int:
     def work(session: Session) -> int:
-        traded = set(session.scalars(sa.select(TradedPrice.price_id).where(TradedPrice.price_id.in_(ids))))
-        unnamed = [number for number in ids if number not in traded]
-        session.execute(sa.delete(BitcoinData).where(BitcoinData.id.in_(unnamed)))
-        return len(unnamed)
+        done = session.execute(sa.delete(BitcoinData).where(BitcoinData.id.in_(ids), ~_is_named()))
+        return int(done.rowcount)  # type: ignore[attr-defined]
 
     return unit_of_work.commit(work)
 
