@@ -82,11 +82,13 @@ def _rebuild(table: str, change) -> None:
     indexes = list(bind.scalars(master, {"table": table, "kind": "index"}))
     bind.commit()
     raw, new = bind.connection.driver_connection, f"{table}_new"
+    # Names only what is stored: SQLite leaves what it computes itself out of this list.
+    stored = ", ".join(row[1] for row in raw.execute(f"PRAGMA table_info({table})"))
     raw.execute("PRAGMA foreign_keys=OFF")
     try:
         raw.execute("BEGIN IMMEDIATE")
         raw.execute(re.sub(rf'^CREATE TABLE "?{table}"?', f"CREATE TABLE {new}", change(create)))
-        raw.execute(f"INSERT INTO {new} SELECT * FROM {table}")  # noqa: S608 - names of our own
+        raw.execute(f"INSERT INTO {new} ({stored}) SELECT {stored} FROM {table}")  # noqa: S608 - names of our own
         raw.execute(f"DROP TABLE {table}")
         raw.execute(f"ALTER TABLE {new} RENAME TO {table}")
         for sql in indexes:
