@@ -1,6 +1,7 @@
 """The RQ door.
 
-    python worker.py               work the queues: fetch prices, sentiment and charts, clean up, prove the books
+    python worker.py               work the queues: fetch prices, sentiment and charts, clean up; the books beside it
+    python worker.py ledger        prove the books; the one above starts this itself, so that no price waits for a proof
     python worker.py scheduler     queue those jobs when due, tell when the feed goes stale, fetch when nobody does,
                                    fill limit orders and run recurring plans
 
@@ -12,12 +13,14 @@ import argparse
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -32,7 +35,7 @@ from rq.worker.base import StopRequested
 import config
 from bittrade import create_app, extensions
 from bittrade.errors import BitTradeError
-from bittrade.jobs.schedule import QUEUES, schedule
+from bittrade.jobs.schedule import LEDGER_QUEUES, QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
 from bittrade.logs import warn_seldom
 from bittrade.services import market, orders, plans
@@ -56,10 +59,10 @@ class MarketWorker(Worker):
     log_result_lifespan = False
     log_job_description = False
 
-    def __init__(self, app: Flask, connection: Redis) -> None:
+    def __init__(self, app: Flask, connection: Redis, queues: tuple[str, ...] = QUEUES) -> None:
         # A worker_ttl of 25 s makes it wait on the queues for 10 s at a time, so a Redis that hangs is noticed in 20.
         super().__init__(
-            [extensions.own_name(app.config["INSTALLATION_ID"], queue) for queue in QUEUES],
+            [extensions.own_name(app.config["INSTALLATION_ID"], queue) for queue in queues],
             connection=connection,
             serializer=JSONSerializer,
             worker_ttl=25,
@@ -112,7 +115,7 @@ class MarketWorker(Worker):
             self.unsubscribe()
 
 
-def run_worker(app: Flask) -> None:
+def run_worker(app: Flask, queues: tuple[str, ...] = QUEUES) -> None:
     """Work until SIGTERM or SIGINT. RQ's loop ends when Redis goes at the wrong moment: then it begins anew."""
     logging.getLogger("rq.worker").setLevel(logging.WARNING)  # each job says its one line itself
     with app.app_context():
@@ -120,8 +123,8 @@ def run_worker(app: Flask) -> None:
     while True:
         end_on_signals()  # RQ's own handlers hold only while its loop runs
         try:
-            worker = MarketWorker(app, connection)
-            logger.info("worker: ready for jobs of the queues %s", ", ".join(QUEUES))
+            worker = MarketWorker(app, connection, queues)
+            logger.info("worker: ready for jobs of the queues %s", ", ".join(queues))
             worker.work(logging_level=None)
             if worker.was_asked_to_end:
                 return
@@ -131,6 +134,44 @@ def run_worker(app: Flask) -> None:
             return
         end_on_signals()
         time.sleep(REDIS_WAIT_S)
+
+
+@contextmanager
+def ledger_beside() -> Iterator[None]:
+    """Keep a process beside this one that works the books' queue: a proof may take minutes, a price may not wait."""
+    command = [sys.executable, str(Path(__file__).resolve()), "ledger", "--beside", str(os.getpid())]
+    is_over = threading.Event()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def keep() -> None:
+        while not is_over.is_set():
+            running[:] = [subprocess.Popen(command)]
+            running[0].wait()
+            is_over.wait(REDIS_WAIT_S)
+
+    keeper = threading.Thread(target=keep, name="ledger", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for process in running:
+            process.terminate()
+            try:
+                process.wait(HORSE_GRACE_S + 2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def end_with(pid: int) -> None:
+    """End this process when the one that started it is gone, however that ended."""
+
+    def watch_parent() -> None:
+        while os.getppid() == pid:
+            time.sleep(WATCH_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch_parent, name="parent", daemon=True).start()
 
 
 def run_scheduler(app: Flask) -> None:
@@ -198,17 +239,33 @@ def each_second(app: Flask, name: str, look: Callable[[], None]) -> None:
         time.sleep(WATCH_S)
 
 
+def run_workers(app: Flask) -> None:
+    """Work every queue, that of the books in a process of its own."""
+    with ledger_beside():
+        run_worker(app)
+
+
+ROLES: dict[str, Callable[[Flask], None]] = {
+    "worker": run_workers,
+    "scheduler": run_scheduler,
+    "ledger": partial(run_worker, queues=LEDGER_QUEUES),
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python worker.py", description="BitTrade's background jobs.")
-    parser.add_argument("role", nargs="?", choices=["worker", "scheduler"], default="worker")
-    role = parser.parse_args(arguments).role
+    parser.add_argument("role", nargs="?", choices=list(ROLES), default="worker")
+    parser.add_argument("--beside", type=int, metavar="PID", help=argparse.SUPPRESS)
+    wanted = parser.parse_args(arguments)
     if extensions.is_gevent():
         print("worker: gevent has patched this process; start it without gevent", file=sys.stderr)
         return 2
     loaded = config.load()
     loaded.check_redis_servers()
     app = create_app(loaded)
-    (run_scheduler if role == "scheduler" else run_worker)(app)
+    if wanted.beside:
+        end_with(wanted.beside)
+    ROLES[wanted.role](app)
     return 0
 
 

@@ -5,7 +5,7 @@ or removed changes every later link. The database keeps the newest link of each 
 elsewhere (`ledger digest`) can tell that the past was rewritten, also by someone who recomputed the chain.
 
 A transaction's digest is made of the text of its columns, the same whether it was posted just now or read back. A column
-that is added later belongs to `OPTIONAL`: it counts only where it has a value, so older digests stay.
+that is added later goes to the end of `OPTIONAL`: it counts only where it has a value, so older digests stay.
 """
 
 import hashlib

@@ -26,6 +26,9 @@ ORDERS_QUEUE = "orders"  # what a new price fills, before anything that can wait
 MARKET_QUEUE = "market"
 MAINTENANCE_QUEUE = "maintenance"
 QUEUES = (PRICE_QUEUE, ORDERS_QUEUE, MARKET_QUEUE, MAINTENANCE_QUEUE)
+# The books have a queue and a process of their own: a proof may take minutes.
+LEDGER_QUEUE = "ledger"
+LEDGER_QUEUES = (LEDGER_QUEUE,)
 # Whatever has this prefix and is not in the table was withdrawn; other entries are not ours.
 ID_PREFIX = "bittrade-"
 JOBS_MODULE = "bittrade.jobs."
@@ -78,7 +81,12 @@ def next_cron(line: str, *, after: float) -> float:
 
 def schedule(*, price_interval_s: int, ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
     """The whole table."""
-    return (*market_schedule(price_interval_s=price_interval_s), _orders(), *_housekeeping(ledger_interval_s))
+    return (
+        *market_schedule(price_interval_s=price_interval_s),
+        _orders(),
+        *_housekeeping(),
+        *_ledger(ledger_interval_s),
+    )
 
 
 def market_schedule(*, price_interval_s: int) -> tuple[ScheduleEntry, ...]:
@@ -127,8 +135,8 @@ def _orders() -> ScheduleEntry:
     )
 
 
-def _housekeeping(ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
-    """What cleans up and checks: short runs, because a worker does one thing at a time and the price must not wait."""
+def _housekeeping() -> tuple[ScheduleEntry, ...]:
+    """What cleans up: short runs, because a worker does one thing at a time and the price must not wait."""
     return (
         ScheduleEntry(
             "bittrade-thin-prices",
@@ -148,15 +156,38 @@ def _housekeeping(ledger_interval_s: int) -> tuple[ScheduleEntry, ...]:
             ttl_s=600,
             first_after_s=360,
         ),
-        # 45 s keep the price below its 90 s; with a ledger too large for that, start a second worker.
+    )
+
+
+def _ledger(interval_s: int) -> tuple[ScheduleEntry, ...]:
+    """What proves the books. A proof ends by itself some time before its job would be cut."""
+    return (
         ScheduleEntry(
             "bittrade-ledger",
             "bittrade.jobs.ledger.verify",
-            interval_s=ledger_interval_s,
-            queue=MAINTENANCE_QUEUE,
-            timeout_s=45,
+            interval_s=interval_s,
+            queue=LEDGER_QUEUE,
+            timeout_s=420,
             ttl_s=600,
             first_after_s=120,
+        ),
+        ScheduleEntry(
+            "bittrade-ledger-whole",
+            "bittrade.jobs.ledger.verify_whole",
+            cron="23 3 * * 0",
+            queue=LEDGER_QUEUE,
+            timeout_s=2100,
+            ttl_s=6 * 3600,
+            first_after_s=600,
+        ),
+        ScheduleEntry(
+            "bittrade-ledger-digest",
+            "bittrade.jobs.ledger.digest",
+            cron="53 0 * * *",
+            queue=LEDGER_QUEUE,
+            timeout_s=420,
+            ttl_s=6 * 3600,
+            first_after_s=900,
         ),
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from bittrade.errors import BitTradeError
 from bittrade.extensions import db
-from bittrade.services import market, redis_servers, settings
+from bittrade.services import ledger, market, redis_servers, settings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GOOD_COST = 12
@@ -50,6 +50,7 @@ def examine() -> list[Finding]:
         _database,
         _redis,
         _price,
+        _ledger,
     )
     return [finding for check in checks for finding in check()]
 
@@ -142,6 +143,23 @@ def _redis() -> Iterator[Finding]:
             yield Finding(
                 f"Redis does not answer at {name}: {type(error).__name__}", "Start it, or mend the URL"
             )
+
+
+def _ledger() -> Iterator[Finding]:
+    try:
+        standing, unchained = ledger.find_standing(), len(ledger.list_unchained())
+    except (BitTradeError, sa.exc.SQLAlchemyError):
+        return  # the database's own finding says why
+    if standing.is_alarm:
+        yield Finding(
+            str(standing).capitalize(),
+            "Look at the log of `python worker.py`; `flask --app wsgi ledger verify` proves the books now",
+        )
+    if unchained:
+        yield Finding(
+            f"The histories of {unchained} users are not chained up to their end: a changed row may stay unseen",
+            "When no process of an older version runs any more: flask --app wsgi ledger chain",
+        )
 
 
 def _price() -> Iterator[Finding]:

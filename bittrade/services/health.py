@@ -12,12 +12,14 @@ from flask import current_app
 from bittrade import unit_of_work, wire
 from bittrade.errors import BitTradeError
 from bittrade.logs import warn_seldom
-from bittrade.services import market, redis_servers
+from bittrade.services import ledger, market, redis_servers
+from bittrade.services.ledger import Standing
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _REMEMBERED_S = 1.0
 _TIME_LIMIT_S = 1.0
+_UNREACHED = (False, None, "unknown", Standing("unknown", None))
 
 
 class _Memory:
@@ -47,20 +49,22 @@ def check() -> dict[str, Any]:
 
 def _check_now() -> dict[str, Any]:
     database, redis = _within_limit(_ask_database), _within_limit(redis_servers.find_state)
-    is_up, age, trading = database if database is not None else (False, None, "unknown")
+    is_up, age, trading, proof = database if database is not None else _UNREACHED
     redis = redis or redis_servers.AWAY
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
     return {
         "status": "DOWN"
         if not is_up
         else "OK"
-        if redis == redis_servers.WRITABLE and trading == "open"
+        if redis == redis_servers.WRITABLE and trading == "open" and not proof.is_alarm
         else "DEGRADED",
         "database": "connected" if is_up else "disconnected",
         "redis": redis,
         "external_apis": "operational" if is_fresh else "degraded",
         "price_age_ms": age,
         "trading": trading,
+        "ledger_proof": proof.state,
+        "ledger_proof_age_ms": proof.age_ms,
     }
 
 
@@ -80,12 +84,13 @@ def _within_limit(question: Callable[[], T]) -> T | None:
         return None
 
 
-def _ask_database() -> tuple[bool, int | None, str]:
-    """Return whether it answers, the price's age, and what a trade would meet."""
+def _ask_database() -> tuple[bool, int | None, str, Standing]:
+    """Return whether it answers, the price's age, what a trade would meet, and how the books' proof stands."""
     try:
         age = market.find_price_age_ms()
         with unit_of_work.reading() as session:
-            return True, age, market.trading_state(session, wire.now())
+            trading = market.trading_state(session, wire.now())
+        return True, age, trading, ledger.find_standing()
     except BitTradeError as error:
         warn_seldom(log, "health: %s", error.message)
-        return False, None, "unknown"
+        return _UNREACHED

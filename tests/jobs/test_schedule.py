@@ -11,6 +11,8 @@ from redis import Redis
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.extensions import own_name
 from bittrade.jobs.schedule import (
+    LEDGER_QUEUES,
+    QUEUES,
     Reconciliation,
     ScheduleEntry,
     market_schedule,
@@ -19,6 +21,8 @@ from bittrade.jobs.schedule import (
     schedule,
 )
 from bittrade.jobs.scheduler import WATCHDOG_S, SteadyScheduler
+from bittrade.services.ledger.checkpoints import RECENT_S, WHOLE_S
+from bittrade.unit_of_work import PROOF_STATEMENT_S
 
 from .conftest import INSTALLATION
 
@@ -68,7 +72,23 @@ def test_the_table_cleans_up_and_proves_the_books_too() -> None:
     assert table["bittrade-ledger"].interval_s == 3600
     assert {"bittrade-purge", "bittrade-thin-prices"} <= set(table)
     # A worker does one thing at a time: what is no price must leave it time for the price.
-    assert all(entry.timeout_s + 2 * 20 < 90 for entry in table.values() if entry.queue != "price")
+    assert all(entry.timeout_s + 2 * 20 < 90 for entry in table.values() if entry.queue in QUEUES[1:])
+
+
+def test_the_books_are_proven_in_a_queue_that_no_price_waits_for() -> None:
+    proving = [
+        entry
+        for entry in schedule(price_interval_s=30, ledger_interval_s=3600)
+        if entry.function.startswith("bittrade.jobs.ledger.")
+    ]
+    assert {entry.function.rpartition(".")[2] for entry in proving} == {"verify", "verify_whole", "digest"}
+    assert {entry.queue for entry in proving} == set(LEDGER_QUEUES)
+    assert not set(LEDGER_QUEUES) & set(QUEUES)
+    # A proof says itself that it did not end, before its job is cut.
+    limits = {"bittrade-ledger": RECENT_S, "bittrade-ledger-whole": WHOLE_S}
+    assert all(
+        limits[entry.id] + PROOF_STATEMENT_S < entry.timeout_s for entry in proving if entry.id in limits
+    )
 
 
 def test_a_waiting_price_is_dropped_before_the_next_one_is_due() -> None:

@@ -165,7 +165,7 @@ def test_a_wrong_argument_gets_a_usage_line() -> None:
         [sys.executable, "worker.py", "sheduler"], capture_output=True, text=True, timeout=30
     )
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("usage: python worker.py [-h] [{worker,scheduler}]")
+    assert wrong.stderr.startswith("usage: python worker.py [-h] [{worker,scheduler,ledger}]")
 
 
 def test_a_process_that_gevent_has_patched_is_refused() -> None:

@@ -25,8 +25,8 @@ from bittrade.domain.proof import Row, UserBooks
 from bittrade.errors import BitTradeError
 from bittrade.models import Balance, LedgerCheckpoint, LedgerLeg, Transaction
 from bittrade.services.ledger import checkpoints
+from bittrade.services.ledger.counterparts import CHECKS
 from bittrade.services.ledger.evidence import Evidence
-from bittrade.services.ledger.holds import find_wrong_holds
 from bittrade.services.ledger.ranges import Range, recent_ranges, whole_ranges
 from bittrade.services.ledger.reading import parse, read_rows
 
@@ -222,16 +222,19 @@ class _Run:
         for user_id, books in self.users.items():
             for fault in books.close(self.balances.get(user_id)):
                 self._fault(fault)
-        late = self._late_legs() if self.kind == "recent" else ()
-        for fault in itertools.chain(late, find_wrong_holds(self.session)):
-            self._fault(fault)
+        for check in CHECKS:
+            for fault in check(self.session):
+                self._fault(fault)
+        if self.kind == "recent":
+            for fault in self._late_rows():
+                self._fault(fault)
 
-    def _late_legs(self) -> Iterator[str]:
-        """Legs that are younger than the last proof, of transactions that it had seen already."""
+    def _late_rows(self) -> Iterator[str]:
+        """What was added since the last proof to what it had seen already, or beyond what a balance knows of."""
         last = checkpoints.find_last_leg_id(self.session)
         if last is None:
             return
-        rows = self.session.execute(
+        legs = (
             sa.select(LedgerLeg.id, LedgerLeg.transaction_id)
             .outerjoin(Transaction, Transaction.id == LedgerLeg.transaction_id)
             .outerjoin(LedgerCheckpoint, LedgerCheckpoint.user_id == Transaction.user_id)
@@ -239,8 +242,17 @@ class _Run:
             .where(sa.or_(Transaction.id.is_(None), Transaction.seq <= LedgerCheckpoint.seq))
             .limit(100)
         )
-        for row in rows:
+        for row in self.session.execute(legs):
             yield f"transaction {row.transaction_id}: leg {row.id} was added to it later"
+        since = self.session.scalar(sa.select(LedgerLeg.transaction_id).where(LedgerLeg.id == last)) or 0
+        strays = (
+            sa.select(Transaction.id, Transaction.seq, Balance.seq.label("known"))
+            .join(Balance, Balance.user_id == Transaction.user_id)
+            .where(Transaction.id > since, Transaction.seq > Balance.seq)
+            .limit(100)
+        )
+        for stray in self.session.execute(strays):
+            yield f"transaction {stray.id}: it is number {stray.seq}, its user's balance knows of {stray.known}"
 
     def keep(self) -> None:
         """Keep how far each user's books are proven now, where that is news; and the prices that were named."""

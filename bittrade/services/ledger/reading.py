@@ -84,9 +84,24 @@ def parse(texts: Iterable[tuple[str, str | None]]) -> Iterator[Row | str]:
 
 
 def _row(columns: list[str], legs: list[str]) -> Row:
-    number, user_id, seq, kind, status, btc, inr, created_at, executed_at, price, reverses_id, _, receipt = (
-        columns
-    )
+    if len(columns) != len(chain.COLUMNS):
+        raise ValueError("a column holds the separator")
+    (
+        number,
+        user_id,
+        seq,
+        kind,
+        status,
+        btc,
+        inr,
+        created_at,
+        executed_at,
+        price,
+        reverses_id,
+        _,
+        receipt,
+        *_,
+    ) = columns
     return Row(
         id=int(number),
         user_id=int(user_id),
