@@ -48,6 +48,7 @@ REDIS_WAIT_S = 1.0
 REDIS_HANG_S = 10  # a command of the scheduler that takes longer than this is a Redis that hangs
 WATCH_S = 1.0  # how often the feed is looked at
 RESCUE_PAUSE_S = 15.0  # between two fetches of the scheduler's own, and before the first
+LEDGER_PAUSE_S = 5.0  # before the books' process starts, and starts again
 HORSE_GRACE_S = 3.0  # what a running job gets to finish once the worker is asked to end
 
 
@@ -144,10 +145,9 @@ def ledger_beside() -> Iterator[None]:
     running: list[subprocess.Popen[bytes]] = []
 
     def keep() -> None:
-        while not is_over.is_set():
+        while not is_over.wait(LEDGER_PAUSE_S):  # first the price
             running[:] = [subprocess.Popen(command)]
             running[0].wait()
-            is_over.wait(REDIS_WAIT_S)
 
     keeper = threading.Thread(target=keep, name="ledger", daemon=True)
     keeper.start()

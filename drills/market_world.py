@@ -53,11 +53,15 @@ class KeptAlive:
         self._process.kill()
 
     def kill_child(self) -> bool:
-        """kill -9 of a child, such as an RQ worker's work-horse; False where there is none."""
+        """kill -9 of a child, such as an RQ worker's work-horse; False where there is none.
+
+        The worker's process for the books is no such child: it has work-horses of its own.
+        """
         with suppress(psutil.Error):
             for child in psutil.Process(self._process.pid).children():
-                child.kill()
-                return True
+                if "ledger" not in child.cmdline():
+                    child.kill()
+                    return True
         return False
 
     def close(self) -> None:

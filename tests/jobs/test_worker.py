@@ -129,6 +129,34 @@ def test_a_killed_worker_leaves_nothing_that_stops_the_next_one(start: Start, si
     wait_until(lambda: simulator.requests("price") > before, within_s=10)
 
 
+def test_a_worker_keeps_a_process_for_the_books_beside_it_which_ends_with_it(
+    start: Start, simulator: Simulator
+) -> None:
+    worker = start()
+    proving = _wait_for_books(worker)
+    proving.kill()
+    again = _wait_for_books(worker)
+    assert again.pid != proving.pid
+    worker.kill()
+    wait_until(lambda: not again.is_running() or again.status() == psutil.STATUS_ZOMBIE, within_s=30)
+
+
+def _wait_for_books(worker: subprocess.Popen[bytes]) -> psutil.Process:
+    def found() -> list[psutil.Process]:
+        children = psutil.Process(worker.pid).children()
+        return [child for child in children if child.is_running() and "ledger" in _words_of(child)]
+
+    wait_until(found, within_s=30)
+    return found()[0]
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def test_without_any_worker_the_scheduler_fetches_the_price_itself(
     start: Start, prepared_database: str, simulator: Simulator
 ) -> None:
@@ -144,7 +172,8 @@ def test_a_price_job_that_was_killed_is_made_up_for_long_before_its_next_moment(
     worker = start(PRICE_INTERVAL_S="600")
     start("scheduler", PRICE_INTERVAL_S="600", MAX_PRICE_AGE_S="86400")
     wait_until(lambda: simulator.requests("price") == 1, within_s=15)
-    (horse,) = psutil.Process(worker.pid).children()
+    children = psutil.Process(worker.pid).children()
+    (horse,) = [child for child in children if "ledger" not in _words_of(child)]
     horse.kill()
     wait_until(lambda: simulator.requests("price") == 2, within_s=15)
 

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from flask import Flask
 
 from bittrade import wire
-from bittrade.domain.transaction_types import TYPES
 from bittrade.extensions import db
 from bittrade.models import AuditEvent, Balance, BitcoinData, LedgerLeg, Transaction
 from bittrade.services import corrections, funds, ledger
@@ -23,7 +22,6 @@ from bittrade.services.ledger.chains import extend
 from tests.fixtures import Person, new_user, set_price
 from tests.services.test_ledger import ORDER, ids, run
 
-DEPOSIT, WITHDRAWAL = ("DEPOSIT_INR", "WITHDRAW_INR") if "DEPOSIT_INR" in TYPES else ("DEPOSIT", "WITHDRAWAL")
 T, L, B = Transaction.__table__, LedgerLeg.__table__, Balance.__table__
 
 
@@ -166,7 +164,7 @@ def add_house_legs_alone(books: Books) -> None:
 
 def invent_a_deposit(books: Books) -> None:
     """With legs, a balance and a chain that fit."""
-    run(row_of(books.thief, DEPOSIT, inr_amount=900))
+    run(row_of(books.thief, "DEPOSIT_INR", inr_amount=900))
     number = newest(books.thief)
     run(
         leg(number, books.thief, "available_inr", 900),
@@ -177,7 +175,7 @@ def invent_a_deposit(books: Books) -> None:
 
 
 def invent_a_withdrawal(books: Books) -> None:
-    run(row_of(books.victim, WITHDRAWAL, inr_amount=9))
+    run(row_of(books.victim, "WITHDRAW_INR", inr_amount=9))
     number = newest(books.victim)
     run(
         leg(number, books.victim, "available_inr", -9),
@@ -238,7 +236,7 @@ def trade_at_another_price_than_was_recorded(books: Books) -> None:
 
 
 def add_a_row_that_no_balance_knows(books: Books) -> None:
-    run(row_of(books.victim, WITHDRAWAL, inr_amount=5))
+    run(row_of(books.victim, "WITHDRAW_INR", inr_amount=5))
 
 
 def _receipt(number: int) -> dict[str, Any]:
