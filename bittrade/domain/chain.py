@@ -19,7 +19,7 @@ SEPARATOR = "\x1f"  # between columns; no column of ours holds it
 LEG_SEPARATOR = "\x1e"
 HOUSE = ""  # whose leg it is, where it is no user's
 REQUIRED = ("id", "user_id", "seq", "type", "status", "btc_amount", "inr_amount", "created_at")
-OPTIONAL = ("executed_at", "execution_price", "reverses_id", "client_order_id", "receipt")
+OPTIONAL = ("executed_at", "execution_price", "reverses_id", "client_order_id", "receipt", "order_id")
 COLUMNS = REQUIRED + OPTIONAL
 
 
