@@ -16,7 +16,7 @@ from bittrade.api.schemas import (
 )
 from bittrade.api.security import current_user
 from bittrade.errors import NoReceipt, TransactionNotFound
-from bittrade.services import portfolio, user_data
+from bittrade.services import history_export, portfolio, user_data
 from bittrade.services.auth import EXPORT, READ
 from bittrade.services.user_data import Filter
 
@@ -67,8 +67,8 @@ def receipt(transaction_id: int) -> Any:
 @blueprint.get("/transactions.csv")
 @documented(None, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def export(query: ExportQuery) -> Any:
-    """The whole history as CSV, newest first."""
+    """The whole history as CSV, newest first. The last line says how many rows there are: without it the file is cut."""
     wanted = Filter(type=query.type, status=query.status, since=query.from_, until=query.to)
-    lines = stream_with_context(user_data.export(current_user().user_id, wanted))
+    lines = stream_with_context(history_export.export(current_user().user_id, wanted))
     headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
     return Response(lines, mimetype="text/csv", headers=headers)

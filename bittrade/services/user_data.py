@@ -1,6 +1,6 @@
 """A user's own view: balance and history. Cached answers are served only at the `seq` that the database holds now."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +17,6 @@ from bittrade.services.history import EVERYTHING, Filter
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SEQ = 2**63 - 1  # what a BIGINT holds
-CSV_PIECE = 1000  # rows read at a time
-CSV_COLUMNS = (
-    "id",
-    "seq",
-    "type",
-    "status",
-    "btc_amount",
-    "inr_amount",
-    "execution_price",
-    "client_order_id",
-    "created_at",
-    "executed_at",
-)
 SEQS_AT_ONCE = 500
 LATEST = 15  # transactions in a socket's update
 # One more than the default page, so that a cached page also knows whether there is a next one.
@@ -95,24 +82,6 @@ def get_receipt(user_id: int, transaction_id: int) -> dict[str, Any]:
         **wire.receipt(receipt),
         "recomputed": ledger.is_receipt_right(row),
     }
-
-
-def export(user_id: int, wanted: Filter = EVERYTHING) -> Iterator[str]:
-    """The history as CSV lines, oldest last; read in pieces, so that no connection is held while a client dawdles."""
-    yield ",".join(CSV_COLUMNS) + "\r\n"
-    below_seq = MAX_SEQ
-    while True:
-        with unit_of_work.reading() as session:
-            rows = history.read_older(session, user_id, limit=CSV_PIECE, below_seq=below_seq, wanted=wanted)
-        yield "".join(",".join(_cell(row[name]) for name in CSV_COLUMNS) + "\r\n" for row in rows)
-        if len(rows) < CSV_PIECE:
-            return
-        below_seq = rows[-1]["seq"]
-
-
-def _cell(value: Any) -> str:
-    """No cell needs quotes: numbers, times, and ids of letters and digits."""
-    return "" if value is None else str(value)
 
 
 def snapshot(user_id: int) -> Snapshot:

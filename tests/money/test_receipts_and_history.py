@@ -1,7 +1,5 @@
 """The user's own view: a receipt for every price, pages that stay right, an export, and nobody else's rows."""
 
-import csv
-import io
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +8,6 @@ from flask import Flask
 
 from bittrade import unit_of_work
 from bittrade.models import Transaction
-from bittrade.services import user_data
 from tests.fixtures import set_price
 from tests.money.conftest import Trader
 
@@ -142,17 +139,3 @@ def test_a_bad_query_is_a_clear_400(trader: Trader, query: dict[str, str]) -> No
     answer = trader.get("/api/transactions", **query)
     assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_input")
     assert answer.get_json()["field"] in query
-
-
-def test_the_csv_holds_every_row_in_pieces(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(5):
-        trader.trade("buy", "100", client_order_id=f"order-{number}")
-    monkeypatch.setattr(user_data, "CSV_PIECE", 2)
-    answer = trader.get("/api/transactions.csv")
-    assert (answer.status_code, answer.mimetype) == (200, "text/csv")
-    rows = list(csv.DictReader(io.StringIO(answer.get_data(as_text=True))))
-    listed = trader.get("/api/transactions").get_json()["transactions"]
-    assert [int(row["id"]) for row in rows] == [row["id"] for row in listed]
-    assert [row["client_order_id"] for row in rows] == [f"order-{n}" for n in (4, 3, 2, 1, 0)] + ["", ""]
-    only = trader.get("/api/transactions.csv", type="DEPOSIT").get_data(as_text=True).splitlines()
-    assert len(only) == 3
