@@ -1,6 +1,24 @@
 """How the database is reached, and what its errors mean. Knows nothing of tables, requests or Flask."""
 
-from bittrade.database.connections import CANNOT_WRITE, encryption_of, engine_options, guard
+from bittrade.database.connections import (
+    CANNOT_WRITE,
+    IS_FIT,
+    encryption_of,
+    engine_options,
+    guard,
+    is_garbled,
+    says_fit,
+)
 from bittrade.database.meaning import Meaning, meaning_of
 
-__all__ = ["CANNOT_WRITE", "Meaning", "encryption_of", "engine_options", "guard", "meaning_of"]
+__all__ = [
+    "CANNOT_WRITE",
+    "IS_FIT",
+    "Meaning",
+    "encryption_of",
+    "engine_options",
+    "guard",
+    "is_garbled",
+    "meaning_of",
+    "says_fit",
+]

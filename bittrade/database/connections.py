@@ -5,6 +5,7 @@ connection is asked, whenever it leaves the pool, whether its server takes write
 `read_only` counts for nothing: who writes to an old primary loses what they write.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pymysql
@@ -18,7 +19,7 @@ from bittrade.database.meaning import Meaning, meaning_of
 LOOPBACK = ("127.0.0.1", "::1", "localhost", None)
 CANNOT_WRITE = 1290
 # FOR UPDATE: a proxy that splits reads from writes shall ask the server that writes.
-_ASK = "SELECT @@global.read_only, @@global.innodb_read_only FOR UPDATE"
+IS_FIT = "SELECT @@global.read_only, @@global.innodb_read_only FOR UPDATE"
 _SETTINGS = "SET SESSION innodb_lock_wait_timeout=3, time_zone='+00:00', sql_mode='TRADITIONAL'"
 
 
@@ -85,11 +86,15 @@ def _connect(dialect: Dialect, _record: ConnectionPoolEntry, args: Any, paramete
 def _is_fit(connection: DBAPIConnection) -> bool:
     cursor = connection.cursor()
     try:
-        cursor.execute(_ASK)
-        # MariaDB 12 has words for it.
-        return all(value in (0, "0", "OFF") for value in cursor.fetchone() or ())
+        cursor.execute(IS_FIT)
+        return says_fit(cursor.fetchone())
     finally:
         cursor.close()
+
+
+def says_fit(row: Sequence[Any] | None) -> bool:
+    """Whether the answer to IS_FIT is that of a server that takes writes. MariaDB 12 has words for it."""
+    return all(value in (0, "0", "OFF") for value in row or ())
 
 
 def _on_error(context: ExceptionContext) -> None:
@@ -97,14 +102,14 @@ def _on_error(context: ExceptionContext) -> None:
     error = context.original_exception
     if meaning_of(error) is Meaning.AWAY:
         context.is_disconnect = True
-    elif _is_garbled(error):
+    elif is_garbled(error):
         context.is_disconnect = True
         raise exc.InterfaceError(
             None, None, error, connection_invalidated=True, hide_parameters=True
         ) from error
 
 
-def _is_garbled(error: BaseException) -> bool:
+def is_garbled(error: BaseException) -> bool:
     """Whether the driver could not read what came over the wire."""
     if not isinstance(error, Exception) or isinstance(error, UnicodeEncodeError):
         return False

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from bittrade import unit_of_work, wire
 from bittrade.errors import TokenInvalid
 from bittrade.models import ApiKey, Balance, LoginSession, User
+from bittrade.questions import Question
 from bittrade.services import api_keys, audit
 from bittrade.services.auth import tokens
 from bittrade.services.auth.tokens import Claims, Issued
@@ -67,8 +68,7 @@ class _Known:
 
 def _authenticate_token(token: str) -> Identity:
     claims = tokens.read(token)
-    with unit_of_work.reading() as session:
-        known = _find(session, claims, token)
+    known = _find(claims, token)
     if known is None or known.is_disabled or known.is_revoked:
         raise TokenInvalid(user_id=None if known is None else claims.user_id)
     if known.session_id is None:
@@ -80,27 +80,40 @@ def _authenticate_token(token: str) -> Identity:
     return Identity(claims.user_id, known.email, known.name, jti, claims.expires_at, known.seq)
 
 
-def _find(session: Session, claims: Claims, token: str) -> _Known | None:
+_WHO = Question(
+    sa.select(
+        User.email,
+        User.name,
+        User.disabled_at,
+        User.tokens_revoked_at,
+        Balance.seq,
+        LoginSession.jti,
+        LoginSession.revoked_at,
+        LoginSession.last_seen_at,
+    )
+    .join(Balance, Balance.user_id == User.id)
+    .outerjoin(
+        LoginSession,
+        sa.and_(
+            LoginSession.jti.in_([sa.bindparam("fingerprint"), sa.bindparam("hashed"), sa.bindparam("jti")]),
+            LoginSession.user_id == User.id,
+        ),
+    )
+    .where(User.id == sa.bindparam("user_id"))
+)
+
+
+def _find(claims: Claims, token: str) -> _Known | None:
     """The user, and every session that the token could be: ours by its `jti`, others by what they say.
 
     Sessions of before fingerprints are known by their makers' `jti`, or a hash of the token.
     """
-    ids = {claims.fingerprint, hashlib.sha256(token.encode()).hexdigest(), claims.jti or claims.fingerprint}
-    rows = session.execute(
-        sa.select(
-            User.email,
-            User.name,
-            User.disabled_at,
-            User.tokens_revoked_at,
-            Balance.seq,
-            LoginSession.jti,
-            LoginSession.revoked_at,
-            LoginSession.last_seen_at,
-        )
-        .join(Balance, Balance.user_id == User.id)
-        .outerjoin(LoginSession, sa.and_(LoginSession.jti.in_(ids), LoginSession.user_id == User.id))
-        .where(User.id == claims.user_id)
-    ).all()
+    rows = _WHO.ask(
+        user_id=claims.user_id,
+        fingerprint=claims.fingerprint,
+        hashed=hashlib.sha256(token.encode()).hexdigest(),
+        jti=claims.jti or claims.fingerprint,
+    )
     if not rows:
         return None
     first = rows[0]
