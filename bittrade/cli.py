@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -78,12 +79,12 @@ def operation(command: Callable[..., None]) -> Callable[..., None]:
 @user_group.command("create")
 @click.argument("email")
 @click.option("--name", required=True)
-@click.option(
-    "--password", prompt=True, hide_input=True, envvar="BITTRADE_NEW_PASSWORD", help="asked for if not given"
-)
 @operation
-def create_user(email: str, name: str, password: str) -> None:
-    """Open an account."""
+def create_user(email: str, name: str) -> None:
+    """Open an account. The password is asked for, or is BITTRADE_NEW_PASSWORD: arguments are for everybody to see."""
+    password = os.environ.get("BITTRADE_NEW_PASSWORD") or click.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
     user = auth.create_user(email=email, password=password, name=name)
     click.echo(f"user {user['id']} {user['email']}")
 
@@ -104,6 +105,22 @@ def list_users() -> None:
 def disable_user(email: str) -> None:
     """Shut an account and end its tokens."""
     click.echo(f"user {auth.disable_user(email)} disabled")
+
+
+@user_group.command("enable")
+@click.argument("email")
+@operation
+def enable_user(email: str) -> None:
+    """Open a shut account again. Its old tokens stay ended."""
+    click.echo(f"user {auth.enable_user(email)} enabled")
+
+
+@user_group.command("unlock")
+@click.argument("email")
+@operation
+def unlock_user(email: str) -> None:
+    """Lift the locks that failed logins have put on an account."""
+    click.echo(f"user {auth.unlock_user(email)} unlocked")
 
 
 def amounts(command: Callable[..., None]) -> Callable[..., None]:

@@ -217,7 +217,8 @@ def create_demo_user(settings: Mapping[str, str]) -> None:
     unpaid = INSTANCE / "demo-user-unpaid"  # stays behind when a run is cut off between the two commands
     was_cut_off = unpaid.exists()
     unpaid.touch()
-    created = flask(settings, "user", "create", DEMO_EMAIL, "--name", DEMO_NAME, "--password", DEMO_PASSWORD)
+    with_password = {**settings, "BITTRADE_NEW_PASSWORD": DEMO_PASSWORD}
+    created = flask(with_password, "user", "create", DEMO_EMAIL, "--name", DEMO_NAME)
     if created.returncode and "already exists" not in created.stdout:
         must(created)
     if created.returncode == 0 or was_cut_off:

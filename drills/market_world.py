@@ -179,7 +179,8 @@ def market_world(folder: Path, *, interval_s: int, max_age_s: int) -> Iterator[W
         }
         world = World(database, own_redis, simulator, environment, folder)
         _flask(world, "db", "upgrade", "-d", str(ROOT / "migrations"))
-        _flask(world, "user", "create", EMAIL, "--name", "Drill", "--password", uuid.uuid4().hex)
+        environment["BITTRADE_NEW_PASSWORD"] = uuid.uuid4().hex
+        _flask(world, "user", "create", EMAIL, "--name", "Drill")
         _flask(world, "balance", "deposit", EMAIL, "--inr", "100000000")
         claims = {"id": 1, "email": EMAIL, "exp": int(time.time()) + 24 * 3600}
         world.token = jwt.encode(claims, JWT_SECRET, algorithm="HS256")

@@ -32,12 +32,13 @@ def api_key() -> str:
 
 
 def email() -> str:
-    """The account that a login is for, whatever its spelling; what is no e-mail counts as its address."""
+    """The account that a login is for, whatever its spelling, and where it comes from: a stranger's tries elsewhere leave
+    its owner theirs. What is no e-mail counts as its address."""
     try:
         normalized = auth.normalize_email(read_object().get("email"))
     except BitTradeError:
         normalized = None
-    return f"email {normalized}" if normalized else f"no email {address()}"
+    return f"email {normalized or 'none'} {address()}"
 
 
 def _identity() -> Identity:

@@ -65,12 +65,16 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
 
 
 class LoginFailure(db.Model):  # type: ignore[name-defined]
-    """Consecutive failed logins for one e-mail, whether or not a user has it (no answer tells which)."""
+    """Failed logins for one e-mail from one place, whether or not a user has it (no answer tells which).
+
+    `bucket` is that place: a network, a known device, a session, or all strangers (services/auth/lockout.py).
+    """
 
     __tablename__ = "login_failures"
     __table_args__ = (sa.CheckConstraint("failures >= 0", name="failures"), MYSQL_TABLE)
 
     email_normalized: Mapped[str] = mapped_column(ascii_text(254), primary_key=True)
+    bucket: Mapped[str] = mapped_column(ascii_text(64), primary_key=True)
     failures: Mapped[int] = mapped_column(sa.Integer)
     last_failed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

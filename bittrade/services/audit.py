@@ -1,8 +1,9 @@
 """The audit log: one row for each thing that matters, written in the same transaction as what it tells of.
 
 Rows are added and read; nothing here, and no right of the application's database user (deploy/grants.sql), changes or
-removes one. Where a request came from is not the business' affair, so entry points put it into `origin` and it is read
-here.
+removes one. What can be refused as often as a stranger likes is bounded for each cause and owner, and counted: nothing of
+one person's is hidden by another's. Where a request came from is not the business' affair, so entry points put it into
+`origin` and it is read here.
 """
 
 import ipaddress
@@ -23,14 +24,16 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.domain.addresses import read_address
-from bittrade.errors import BitTradeError
+from bittrade.domain.tally import Tally
+from bittrade.errors import BitTradeError, InvalidInput
 from bittrade.models import AuditEvent
 from bittrade.services.identity import Identity
 
 log = logging.getLogger(__name__)
-# What a stranger can make happen as often as they like is written once in this time for each cause.
-REPEAT_S = 60.0
-MAX_REMEMBERED = 1000
+MAX_DEVICE = 200  # characters
+# What can be refused as often as somebody likes is counted apart for so many causes of an owner, and so many owners.
+CAUSES_AN_OWNER = 20
+OWNERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,25 @@ class Origin:
     device: str | None = None
     asker: Identity | None = None  # whose token or key was good when the request came in
 
+    @property
+    def shown_device(self) -> str | None:
+        """What the device says of itself, cut and made printable."""
+        shown = "".join(sign if sign.isprintable() else " " for sign in self.device or "")
+        return shown[:MAX_DEVICE] or None
+
 
 origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the audit log."""
+
+    action: str
+    user_id: int | None
+    by_owner: bool
+    facts: dict[str, Any]
+    source: Origin
 
 
 @contextmanager
@@ -67,25 +87,42 @@ def record(
 
     Not `by_owner`: it concerns this user, but nobody has shown that it was them.
     """
-    source = origin.get()
-    actor = source.actor or (f"user {user_id}" if user_id is not None and by_owner else "anonymous")
+    _insert(session, Event(action, user_id, by_owner, facts, origin.get()))
+
+
+def _insert(session: Session, event: Event) -> None:
+    source, user_id = event.source, event.user_id
+    actor = source.actor or (f"user {user_id}" if user_id is not None and event.by_owner else "anonymous")
     session.execute(
         sa.insert(AuditEvent.__table__).values(
             at=wire.now(),
-            action=action,
+            action=event.action,
             actor=actor,
             user_id=user_id,
             address=source.address or None,
             request_id=source.request_id,
-            facts=json.dumps(facts, sort_keys=True, allow_nan=False),
+            facts=json.dumps(event.facts, sort_keys=True, allow_nan=False),
         )
     )
 
 
-def record_refusal(action: str, *, cause: str, **facts: Any) -> None:
-    """Write that something was refused, once a minute for each `cause`, and never fail: the refusal stands anyway."""
-    if _repeats.is_new(f"{action} {cause}"):
-        note(lambda session: record(session, action, **facts))
+def read_reason(why: str) -> str:
+    """Return the reason for an operator's step without space around it. Raises InvalidInput where it says nothing."""
+    reason = why.strip()
+    if not any(sign.isalnum() for sign in reason):
+        raise InvalidInput("Say why", field="why")
+    return reason
+
+
+def record_refusal(
+    action: str, *, cause: str, user_id: int | None = None, by_owner: bool = True, **facts: Any
+) -> None:
+    """Write that something was refused, and never fail: the refusal stands anyway.
+
+    The first of each cause and owner is written at once, those that follow as a `count` when their time is over.
+    """
+    event = Event(action, user_id, by_owner, facts, origin.get())
+    refusals.write(event, cause)
 
 
 @lru_cache(maxsize=4096)
@@ -105,27 +142,47 @@ def note(work: Callable[[Session], object]) -> None:
         log.warning("could not write: %s", type(error).__name__)
 
 
-class _Repeats:
-    """What was written lately by this process."""
+class Refusals:
+    """What was refused lately by this process: the first of a kind is a row, the others become a count."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._tally: Tally[Event] = Tally(causes_an_owner=CAUSES_AN_OWNER, owners=OWNERS)
         self._lock = threading.Lock()
 
-    def is_new(self, cause: str) -> bool:
+    def write(self, event: Event, cause: str) -> None:
         now = time.monotonic()
         with self._lock:
-            if self._until.get(cause, 0) > now:
-                return False
-            if len(self._until) >= MAX_REMEMBERED:
-                self._until = {known: until for known, until in self._until.items() if until > now}
-                if len(self._until) >= MAX_REMEMBERED:
-                    return False  # many strangers at once: what they do fills neither memory nor the disk
-            self._until[cause] = now + REPEAT_S
-            return True
+            rows = self._take_due(now)
+            if self._tally.add(event.user_id, event.action, cause, event, now):
+                rows.append(event)
+        _write(rows)
+
+    def write_due(self) -> None:
+        """Write the counts whose time is over; for when nothing more is refused."""
+        with self._lock:
+            rows = self._take_due(time.monotonic())
+        _write(rows)
+
+    def _take_due(self, now: float) -> list[Event]:
+        due = self._tally.take_due(now)
+        return [
+            replace(
+                count.what, facts={**count.what.facts, "count": count.repeats, "in_s": int(count.window_s)}
+            )
+            for count in due
+        ]
 
 
-_repeats = _Repeats()
+def _write(rows: list[Event]) -> None:
+    def work(session: Session) -> None:
+        for row in rows:
+            _insert(session, row)
+
+    if rows:
+        note(work)
+
+
+refusals = Refusals()
 
 
 def list_activity(user_id: int, *, limit: int, before_id: int | None = None) -> dict[str, Any]:

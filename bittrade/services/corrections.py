@@ -16,8 +16,10 @@ from bittrade.services.ledger import Posted, Posting
 def reverse_transaction(transaction_id: int, *, why: str) -> Posted:
     """Post the opposite of a transaction.
 
-    Raises TransactionNotFound, NotReversible, AlreadyReversed, or InsufficientFunds where the user has spent it.
+    Raises InvalidInput (no reason), TransactionNotFound, NotReversible, AlreadyReversed, or InsufficientFunds where the
+    user has spent it.
     """
+    why = audit.read_reason(why)
 
     def work(session: Session) -> tuple[int, Posted]:
         user_id, posting, entry = _opposite(session, transaction_id)

@@ -73,9 +73,9 @@ def take(setting: str, who: str, **facts: int) -> None:
             refuse(setting, who, standing, **facts)
 
 
-def refuse(setting: str, who: str, standing: Standing, **facts: int) -> NoReturn:
+def refuse(setting: str, who: str, standing: Standing, *, user_id: int | None = None) -> NoReturn:
     """Raise RateLimited, and write it to the audit log."""
-    audit.record_refusal("limit_hit", cause=f"{setting} {who}", limit=setting, **facts)
+    audit.record_refusal("limit_hit", cause=f"{setting} {who}", user_id=user_id, limit=setting)
     raise RateLimited(retry_after_s=standing.resets_in_s)
 
 

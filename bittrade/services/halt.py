@@ -16,7 +16,11 @@ _MAX_REASON = 255
 
 
 def halt_trading(why: str) -> None:
-    """Refuse every trade from here on, on every process. Halting again keeps the first reason."""
+    """Refuse every trade from here on, on every process. Halting again keeps the first reason.
+
+    Raises InvalidInput without a reason.
+    """
+    why = audit.read_reason(why)
 
     def work(session: Session) -> None:
         known = set(session.scalars(sa.select(Setting.key).with_for_update()))  # one halt after the other
@@ -30,7 +34,8 @@ def halt_trading(why: str) -> None:
 
 
 def resume_trading(why: str) -> None:
-    """Trade again."""
+    """Trade again. Raises InvalidInput without a reason."""
+    why = audit.read_reason(why)
 
     def work(session: Session) -> None:
         session.execute(sa.delete(Setting).where(Setting.key == TRADING_HALTED))

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import os
 import sys
-import threading
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -19,8 +18,10 @@ from flask import current_app
 from gevent.threadpool import ThreadPool
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from bittrade.errors import InvalidInput, TooBusy, WeakPassword
+from bittrade.errors import InvalidInput, WeakPassword
 from bittrade.extensions import is_gevent
+from bittrade.services import audit
+from bittrade.services.fair_queue import FairQueue
 
 T = TypeVar("T")
 MIN_LENGTH, MAX_LENGTH = 10, 256  # characters
@@ -28,8 +29,7 @@ SCHEME = "bt1$"
 HASHING_PRIORITY = 10  # of 19, the least
 COMMON = frozenset(FREQUENCY_LISTS["passwords"][:3000])
 # Each hash takes about 0.3 s of a core: beyond this many waiting, the last would wait longer than a person does.
-_MAX_WAITING = 20
-_waiting = threading.BoundedSemaphore(_MAX_WAITING)
+MAX_WAITING, MAX_WAITING_OF_A_NETWORK = 24, 12
 
 
 def check_new(password: str, *, email: str, name: str) -> None:
@@ -79,13 +79,15 @@ def _prehash(password: str) -> bytes:
 
 
 def _off_the_loop(work: Callable[[], T]) -> T:
-    """Run a slow C call beside the event loop, a bounded number of them. Raises TooBusy."""
-    if not _waiting.acquire(blocking=False):
-        raise TooBusy(retry_after_s=2)
-    try:
+    """Run a slow C call beside the event loop, in turns of the networks that ask for it. Raises TooBusy."""
+    with _queue().turn(audit.neighbourhood(audit.origin.get().address or "")):
         return _pool().apply(work) if is_gevent() else work()
-    finally:
-        _waiting.release()
+
+
+@cache
+def _queue() -> FairQueue:
+    at_once = 1 if is_gevent() else os.cpu_count() or 1
+    return FairQueue(at_once=at_once, waiting=MAX_WAITING, waiting_each=MAX_WAITING_OF_A_NETWORK)
 
 
 @cache

@@ -180,6 +180,7 @@ class Upkeep:
         members.tell(None, "heartbeat", stamped({"price_age_ms": age_ms}))
 
     def _report(self) -> None:
+        audit.refusals.write_due()
         gate = self._app.extensions["bittrade_gate"]
         sizes = {"sockets": gate.count(), "members": len(members.list_all())}
         traffic.report(f"{socket.gethostname()}:{os.getpid()}", {**sizes, **counts})

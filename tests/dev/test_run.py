@@ -54,11 +54,10 @@ def user(): pass
 @user.command("create")
 @click.argument("email")
 @click.option("--name")
-@click.option("--password")
-def create(email, name, password):
+def create(email, name):
     if (kept / "user").exists():
         raise click.ClickException("User with this email already exists")
-    (kept / "user").write_text(password)
+    (kept / "user").write_text(os.environ["BITTRADE_NEW_PASSWORD"])
     log("create")
     if os.environ.get("CUT_OFF"):
         os.kill(os.getppid(), 15)

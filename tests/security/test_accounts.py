@@ -24,7 +24,7 @@ FIREFOX = {"User-Agent": "Firefox/1 on a phone"}
 
 @pytest.fixture(autouse=True)
 def _nothing_written_lately(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_repeats", audit._Repeats())
+    monkeypatch.setattr(audit, "refusals", audit.Refusals())
 
 
 def login(client: FlaskClient, user: Person, **options: object) -> str:
@@ -225,7 +225,7 @@ def test_every_operator_s_change_is_in_the_audit_log_as_theirs(app: Flask) -> No
     set_price(app)
     user = new_user(app, inr=1000)
     for command in (
-        ["user", "create", "x@example.com", "--name", "X", "--password", PASSWORD],
+        ["user", "create", "x@example.com", "--name", "X"],
         ["balance", "deposit", user.email, "--inr", "5"],
         ["balance", "withdraw", user.email, "--inr", "5"],
         ["settings", "set", "buy_multiplier", "92"],
@@ -233,13 +233,16 @@ def test_every_operator_s_change_is_in_the_audit_log_as_theirs(app: Flask) -> No
         ["trading", "resume", "--why", "it is over"],
         ["transaction", "reverse", "1", "--why", "a test"],
         ["user", "disable", user.email],
+        ["user", "enable", user.email],
+        ["user", "unlock", user.email],
     ):
         if command[:2] == ["transaction", "reverse"]:
             with app.app_context(), db.engine.connect() as connection:
                 command[2] = str(connection.scalar(sa.text("SELECT MAX(id) FROM transactions")))
         before = len(rows(app))
-        done = runner.invoke(args=command)
+        done = runner.invoke(args=command, input=f"{PASSWORD}\n{PASSWORD}\n")
         assert done.exit_code == 0, done.output
+        assert PASSWORD not in done.output
         fresh = rows(app)[before:]
         assert fresh, command
         assert all(row["actor"].startswith("operator ") for row in fresh), command

@@ -1,7 +1,8 @@
 """Passwords: which may be chosen, and that all of each one matters."""
 
-import threading
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import bcrypt
 import pytest
@@ -9,7 +10,10 @@ from flask import Flask
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from bittrade.errors import InvalidInput, TooBusy, WeakPassword
-from bittrade.services import passwords
+from bittrade.services import audit, passwords
+from bittrade.services.audit import Origin
+from bittrade.services.fair_queue import FairQueue
+from tests.fixtures import wait_until
 
 pytestmark = pytest.mark.usefixtures("inside")
 WHO = {"email": "somebody@example.com", "name": "Some Body Else"}
@@ -114,9 +118,41 @@ def test_a_cheaper_hash_than_configured_is_outdated(inside: Flask, monkeypatch: 
     assert passwords.matches("the same words", hashed)
 
 
-def test_when_too_many_wait_the_next_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_waiting", threading.BoundedSemaphore(1))
-    with passwords._waiting, pytest.raises(TooBusy) as refused:
-        passwords.hash_password("one too many")
-    assert refused.value.facts["retry_after_s"] >= 1
-    assert passwords.hash_password("there is room again")
+def test_a_network_s_hashes_beyond_its_share_are_refused_and_another_s_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = FairQueue(at_once=1, waiting=2, waiting_each=1)
+    monkeypatch.setattr(passwords, "_queue", lambda: queue)
+    audit.origin.set(Origin(address="203.0.113.7"))
+    with ThreadPoolExecutor(2) as threads, queue.turn("203.0.113.7"):
+        waits = threads.submit(copy_context().run, passwords.matches, "one", None)
+        wait_until(lambda: bool(queue._lines))
+        with pytest.raises(TooBusy):
+            passwords.matches("one too many", None)
+        audit.origin.set(Origin(address="203.0.113.8"))
+        another = threads.submit(copy_context().run, passwords.matches, "of another", None)
+        wait_until(lambda: len(queue._lines) == 2)
+    audit.origin.set(Origin())
+    assert (waits.result(timeout=20), another.result(timeout=20)) == (False, False)
+
+
+def test_no_more_hashes_wait_than_a_person_would() -> None:
+    assert passwords.MAX_WAITING_OF_A_NETWORK < passwords.MAX_WAITING <= 24
+    assert passwords._queue()._waiting == passwords.MAX_WAITING
+    assert passwords._queue()._waiting_each == passwords.MAX_WAITING_OF_A_NETWORK
+
+
+def test_letters_that_only_look_alike_make_two_passwords() -> None:
+    """NFKC would make ﬁ into fi and ² into 2, and so of many passwords one."""
+    for one, other in (("ﬁrst of ten words", "first of ten words"), ("ten squared ²²²", "ten squared 222")):
+        assert unicodedata.normalize("NFKC", one) == other
+        assert not passwords.matches(other, passwords.hash_password(one))
+
+
+def test_a_hash_that_cost_more_than_is_configured_is_kept(
+    inside: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(inside.config, "BCRYPT_COST", 5)
+    hashed = passwords.hash_password("the same words")
+    monkeypatch.setitem(inside.config, "BCRYPT_COST", 4)
+    assert not passwords.is_outdated(hashed)

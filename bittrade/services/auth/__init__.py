@@ -9,9 +9,11 @@ from bittrade.services.auth.accounts import (
     change_profile,
     create_user,
     disable_user,
+    enable_user,
     get_user_id,
     list_users,
     register,
+    unlock_user,
 )
 from bittrade.services.auth.emails import normalize_email
 from bittrade.services.auth.login import change_password, login
@@ -29,6 +31,7 @@ __all__ = [
     "change_profile",
     "create_user",
     "disable_user",
+    "enable_user",
     "get_user_id",
     "list_ended_users",
     "list_users",
@@ -37,4 +40,5 @@ __all__ = [
     "logout_all",
     "normalize_email",
     "register",
+    "unlock_user",
 ]

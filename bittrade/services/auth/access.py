@@ -24,7 +24,6 @@ from bittrade.services.auth.tokens import Claims, Issued
 from bittrade.services.identity import READ, Identity
 
 SEEN_EVERY = timedelta(minutes=1)
-MAX_DEVICE = 200
 # After all tokens were revoked, one that comes from the future is not believed to be newer than that, for this long.
 DOUBT = timedelta(minutes=15)
 
@@ -179,10 +178,9 @@ def issue(session: Session, user_id: int, email: str) -> str:
 
 
 def _whereabouts() -> dict[str, Any]:
-    """What the owner will know this session by; a device's own words are cut and made printable."""
+    """What the owner will know this session by."""
     origin = audit.origin.get()
-    device = "".join(sign if sign.isprintable() else " " for sign in origin.device or "")[:MAX_DEVICE]
-    return {"device": device or None, "address": origin.address or None, "last_seen_at": wire.now()}
+    return {"device": origin.shown_device, "address": origin.address or None, "last_seen_at": wire.now()}
 
 
 def logout(identity: Identity) -> None:

@@ -12,7 +12,7 @@ from bittrade.domain.names import read_name
 from bittrade.errors import EmailTaken, MissingFields, UserNotFound
 from bittrade.models import Balance, User
 from bittrade.services import audit, passwords
-from bittrade.services.auth import access, confirmation
+from bittrade.services.auth import access, confirmation, lockout
 from bittrade.services.auth.emails import normalize_email, read_email
 from bittrade.services.identity import Identity
 
@@ -112,6 +112,30 @@ def disable_user(email: str) -> int:
         session.execute(sa.update(User).where(User.id == user_id).values(disabled_at=wire.now()))
         access.revoke_all(session, user_id)
         audit.record(session, "user_disabled", user_id=user_id)
+
+    unit_of_work.commit(work)
+    return user_id
+
+
+def enable_user(email: str) -> int:
+    """Open a shut account again; the tokens and keys of before stay ended. Raises UserNotFound."""
+    user_id = get_user_id(email)
+
+    def work(session: Session) -> None:
+        session.execute(sa.update(User).where(User.id == user_id).values(disabled_at=None))
+        audit.record(session, "user_enabled", user_id=user_id)
+
+    unit_of_work.commit(work)
+    return user_id
+
+
+def unlock_user(email: str) -> int:
+    """Lift every lock that failed logins have put on an account. Raises UserNotFound."""
+    user_id = get_user_id(email)
+
+    def work(session: Session) -> None:
+        lockout.forgive_everybody(session, user_id)
+        audit.record(session, "user_unlocked", user_id=user_id)
 
     unit_of_work.commit(work)
     return user_id

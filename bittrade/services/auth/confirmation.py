@@ -5,23 +5,26 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
 from bittrade.errors import InvalidCredentials
-from bittrade.models import LoginFailure, User
+from bittrade.models import User
 from bittrade.services import passwords, rights
 from bittrade.services.auth import lockout
 from bittrade.services.identity import Identity
 
 
 def confirm_password(identity: Identity, current: str, refusal: str) -> str:
-    """Ask again who it is; the hash that the password was right for. Wrong answers count as failed logins do: a stolen token must not find the password."""
+    """Return the hash that the password was right for.
+
+    Wrong answers lock, apart for each session: a stolen token must not find the password, nor keep its owner from
+    changing it. Raises InvalidCredentials or AccountLocked.
+    """
     with unit_of_work.reading() as session:
         row = session.execute(
-            sa.select(User.email_normalized, User.password_hash, LoginFailure.locked_until)
-            .outerjoin(LoginFailure, LoginFailure.email_normalized == User.email_normalized)
-            .where(User.id == identity.user_id)
+            sa.select(User.email_normalized, User.password_hash).where(User.id == identity.user_id)
         ).one()
-    lockout.check_lock(row.locked_until)
+        guesser = lockout.guesser_at_confirmation(identity, row.email_normalized)
+        lockout.check_lock(session, guesser)
     if not passwords.matches(current, row.password_hash):
-        lockout.count_failure(row.email_normalized, identity.user_id, refusal)
+        lockout.count_failure(guesser, refusal)
         raise InvalidCredentials("The current password is not right")
     hashed: str = row.password_hash
     return hashed

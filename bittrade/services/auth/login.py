@@ -7,27 +7,28 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
 from bittrade.errors import InvalidCredentials
-from bittrade.models import LoginFailure, User
+from bittrade.models import User
 from bittrade.services import audit, passwords
 from bittrade.services.auth import access, confirmation, lockout
 from bittrade.services.auth.emails import normalize_email
+from bittrade.services.auth.lockout import Guesser
 from bittrade.services.identity import Identity
 
 
 def login(*, email: str, password: str) -> tuple[str, dict[str, Any]]:
     """A new token and the user. Raises InvalidCredentials (also, and as slowly, for an unknown e-mail) or AccountLocked."""
-    normalized = normalize_email(email)
-    user = _find_for_login(normalized)
+    user, guesser = _find_for_login(normalize_email(email))
     # Who has no account and who was disabled learn nothing, and wait as long.
     is_right = passwords.matches(password[: passwords.MAX_LENGTH + 1], user.password_hash if user else None)
-    if user is None or not is_right or user.disabled_at is not None:
-        lockout.count_failure(normalized, user.id if user else None)
+    if user is None or guesser is None or not is_right or user.disabled_at is not None:
+        if guesser is not None:
+            lockout.count_failure(guesser)
         raise InvalidCredentials()
     rehashed = passwords.hash_password(password) if passwords.is_outdated(user.password_hash) else None
 
     def work(session: Session) -> str:
         confirmation.lock_password(session, user.id, user.password_hash)
-        session.execute(sa.delete(LoginFailure).where(LoginFailure.email_normalized == normalized))
+        lockout.forgive(session, guesser)
         if rehashed:
             session.execute(sa.update(User).where(User.id == user.id).values(password_hash=rehashed))
         audit.record(session, "logged_in", user_id=user.id)
@@ -54,13 +55,12 @@ def change_password(identity: Identity, *, current: str, new: str) -> None:
     unit_of_work.commit(work)
 
 
-def _find_for_login(normalized: str | None) -> User | None:
-    """The account behind an e-mail, if there is one. Raises AccountLocked."""
+def _find_for_login(normalized: str | None) -> tuple[User | None, Guesser | None]:
+    """The account behind an e-mail, if there is one, and who tries it. Raises AccountLocked."""
     if normalized is None:
-        return None
+        return None, None
     with unit_of_work.reading() as session:
-        locked_until = session.scalar(
-            sa.select(LoginFailure.locked_until).where(LoginFailure.email_normalized == normalized)
-        )
-        lockout.check_lock(locked_until)
-        return session.scalars(sa.select(User).where(User.email_normalized == normalized)).first()
+        user = session.scalars(sa.select(User).where(User.email_normalized == normalized)).first()
+        guesser = lockout.guesser_at_login(session, normalized, user.id if user else None)
+        lockout.check_lock(session, guesser)
+        return user, guesser
