@@ -39,6 +39,7 @@ MIN_DIFFERENT_SIGNS = 8
 
 REDIS_URLS = ("REDIS_URL", "QUEUE_REDIS_URL")
 
+HASH_COST, HASH_S = 12, 0.3  # what a bcrypt hash takes of a core of today
 RateLimit = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8} per (second|minute|hour|day)$")]
 
 
@@ -123,9 +124,9 @@ class Config(BaseSettings):
 
     RATELIMIT_ENABLED: bool = True
     RATELIMIT_READ: RateLimit = "1000 per second"
-    RATELIMIT_LOGIN: RateLimit = "300 per minute"
+    RATELIMIT_LOGIN: RateLimit | Literal[""] = ""  # a share of what the machine can do
     RATELIMIT_LOGIN_ACCOUNT: RateLimit = "60 per minute"
-    RATELIMIT_REGISTER: RateLimit = "300 per minute"
+    RATELIMIT_REGISTER: RateLimit | Literal[""] = ""
     RATELIMIT_WRITE: RateLimit = "120 per minute"
     RATELIMIT_TRADE: RateLimit = "100 per second"
     RATELIMIT_KEY: RateLimit = "100 per second"
@@ -172,8 +173,16 @@ class Config(BaseSettings):
         )
         if not set(self.SOCKET_TRANSPORTS) <= set(both):
             raise ValueError("SOCKET_TRANSPORTS takes 'polling' and 'websocket'")
+        self.RATELIMIT_LOGIN = self.RATELIMIT_LOGIN or self._share_of_hashes()
+        self.RATELIMIT_REGISTER = self.RATELIMIT_REGISTER or self._share_of_hashes()
         self._check_prices()
         return self
+
+    def _share_of_hashes(self) -> str:
+        """A quarter of the passwords that this machine can check: what one address may ask for."""
+        at_once = min(self.WEB_CONCURRENCY, os.cpu_count() or 1)  # each process makes one hash at a time
+        seconds = HASH_S * 2.0 ** (self.BCRYPT_COST - HASH_COST)
+        return f"{max(10, int(at_once * 60 / seconds / 4))} per minute"
 
     def _check_prices(self) -> None:
         known = {"coingecko", "coinbase", "kraken"}

@@ -59,7 +59,7 @@ def register(json: RegisterBody) -> Any:
 @blueprint.post("/login")
 @documented(TokenAnswer, InvalidCredentials, AccountLocked, TooBusy, limit=limits.LOGIN, tag="auth")
 def login(json: LoginBody) -> Any:
-    """Get a token for 24 hours. Ten failures in a row lock the e-mail for a while."""
+    """Get a token for 24 hours. Ten failures lock the e-mail for where they came from, for a while."""
     token, user = auth.login(email=json.email, password=json.password)
     return {"message": "Login successful", "token": token, "user": user}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-FIRST_WINDOW_S, LONGEST_WINDOW_S = 60.0, 3600.0
+FIRST_WINDOW_S, LONGEST_WINDOW_S = 60, 3600
 OTHERS = "others"  # the cause of all that came after an owner's last own one
 Key = tuple[Hashable, str]
 
@@ -22,7 +22,7 @@ class Count(Generic[T]):
 
     what: T
     ends_at: float
-    window_s: float
+    window_s: int
     repeats: int = 0
 
 

@@ -166,9 +166,7 @@ class Refusals:
     def _take_due(self, now: float) -> list[Event]:
         due = self._tally.take_due(now)
         return [
-            replace(
-                count.what, facts={**count.what.facts, "count": count.repeats, "in_s": int(count.window_s)}
-            )
+            replace(count.what, facts={**count.what.facts, "count": count.repeats, "in_s": count.window_s})
             for count in due
         ]
 

@@ -58,12 +58,12 @@ def test_what_expired_goes_and_what_did_not_stays(on_both_databases: Flask) -> N
     with on_both_databases.app_context():
         insert(Quote, quote(person.id, 1, ago(hours=25)), quote(person.id, 2, ago(hours=23)))
         insert(IdempotencyKey, key(person.id, "old", ago(hours=49)), key(person.id, "young", ago(hours=47)))
-        failure = {"failures": 3, "locked_until": None}
+        failure = {"bucket": "strangers", "failures": 3, "locked_until": None}
         insert(
             LoginFailure,
             {"email_normalized": "old@x.test", "last_failed_at": ago(hours=25), **failure},
             {"email_normalized": "young@x.test", "last_failed_at": ago(hours=23), **failure},
-            {"email_normalized": "locked@x.test", "last_failed_at": ago(hours=25), "failures": 99,
+            {"email_normalized": "locked@x.test", "last_failed_at": ago(hours=25), **failure,
              "locked_until": ago(hours=-1)},
         )  # fmt: skip
         session = {"user_id": person.id, "issued_at": ago(days=9), "revoked_at": None}

@@ -1,5 +1,6 @@
 """How often somebody may ask: per address, per account, per key; with Redis and without."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -281,9 +282,20 @@ def test_all_of_them_are_switched_off_by_one_setting(new_app: NewApp) -> None:
 def test_each_is_a_setting_of_its_own_and_nonsense_is_refused_at_the_start() -> None:
     for name in limits.SETTINGS:
         assert getattr(config.load(**{name: "7 per day"}), name) == "7 per day"
-        for nonsense in ("", "many", "0 per second", "5", "-1 per second", "5 per fortnight"):
+        for nonsense in ("many", "0 per second", "5", "-1 per second", "5 per fortnight"):
             with pytest.raises(SystemExit):
                 config.load(**{name: nonsense})
+
+
+@pytest.mark.parametrize("name", ["RATELIMIT_LOGIN", "RATELIMIT_REGISTER"])
+def test_by_default_one_address_gets_a_share_of_the_hashes_that_the_machine_can_make(name: str) -> None:
+    def allowed(**settings: int) -> int:
+        return int(getattr(config.load(**settings), name).removesuffix(" per minute"))
+
+    assert allowed(BCRYPT_COST=12) == 50  # of the 200 that one process makes in a minute
+    assert allowed(BCRYPT_COST=13) == 25
+    assert allowed(BCRYPT_COST=16) == 10
+    assert allowed(BCRYPT_COST=12, WEB_CONCURRENCY=256) == 50 * (os.cpu_count() or 1)
 
 
 def test_by_default_nobody_who_trades_thirty_times_a_second_is_stopped() -> None:

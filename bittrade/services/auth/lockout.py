@@ -30,10 +30,15 @@ MAX_DEVICES = 100
 
 @dataclass(frozen=True, slots=True)
 class Guesser:
-    """Whose guesses at one account's password are counted together."""
+    """Whose guesses at one account's password are counted together.
+
+    `counted` is where a failure counts, `locking` which of these counts can lock them out. At the login they are always two
+    rows: nobody shall learn from the time that it takes whether there is such an account.
+    """
 
     email_normalized: str
-    buckets: tuple[str, ...]
+    counted: tuple[str, ...]
+    locking: tuple[str, ...]
     user_id: int | None = None
 
 
@@ -47,19 +52,23 @@ def guesser_at_login(session: Session, email_normalized: str, user_id: int | Non
         .order_by(LoginSession.issued_at.desc())
         .limit(MAX_DEVICES)
     ).all()
+    of_network = _bucket("network", network)
     if any((audit.neighbourhood(row.address or ""), row.device) == (network, device) for row in known):
-        return Guesser(email_normalized, (_bucket("device", f"{network} {device}"),), user_id)
-    return Guesser(email_normalized, (_bucket("network", network), ALL_STRANGERS), user_id)
+        of_device = _bucket("device", f"{network} {device}")
+        return Guesser(email_normalized, (of_device, of_network), (of_device,), user_id)
+    both = (of_network, ALL_STRANGERS)
+    return Guesser(email_normalized, both, both, user_id)
 
 
 def guesser_at_confirmation(identity: Identity, email_normalized: str) -> Guesser:
     """Who is logged in and asked for the password: what others get wrong at the login is not theirs."""
-    return Guesser(email_normalized, (_bucket("session", identity.jti),), identity.user_id)
+    own = (_bucket("session", identity.jti),)
+    return Guesser(email_normalized, own, own, identity.user_id)
 
 
 def check_lock(session: Session, guesser: Guesser) -> None:
     """Raise AccountLocked while one of the counts is locked."""
-    mine = sa.select(sa.func.max(LoginFailure.locked_until)).where(*_rows_of(guesser))
+    mine = sa.select(sa.func.max(LoginFailure.locked_until)).where(*_locks_of(guesser))
     locked_until = session.scalar(mine)
     rest = (locked_until - wire.now()) / timedelta(seconds=1) if locked_until else 0
     if rest > 0:
@@ -82,8 +91,8 @@ def count_failure(guesser: Guesser, refusal: str = "login_failed") -> None:
 
 def forgive(session: Session, guesser: Guesser) -> None:
     """Begin to count anew for who knew the password; what strangers did elsewhere stays counted."""
-    own = [bucket for bucket in guesser.buckets if bucket != ALL_STRANGERS]
-    session.execute(sa.delete(LoginFailure).where(*_rows_of(guesser), LoginFailure.bucket.in_(own)))
+    own = LoginFailure.bucket != ALL_STRANGERS
+    session.execute(sa.delete(LoginFailure).where(*_locks_of(guesser), own))
 
 
 def forgive_everybody(session: Session, user_id: int) -> None:
@@ -92,10 +101,10 @@ def forgive_everybody(session: Session, user_id: int) -> None:
     session.execute(sa.delete(LoginFailure).where(LoginFailure.email_normalized == email))
 
 
-def _rows_of(guesser: Guesser) -> tuple[sa.ColumnElement[bool], ...]:
+def _locks_of(guesser: Guesser) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         LoginFailure.email_normalized == guesser.email_normalized,
-        LoginFailure.bucket.in_(guesser.buckets),
+        LoginFailure.bucket.in_(guesser.locking),
     )
 
 
@@ -106,7 +115,7 @@ def _bucket(kind: str, which: str) -> str:
 def _count(session: Session, guesser: Guesser) -> int:
     """For how many seconds that locked; 0 where it did not."""
     now, seconds = wire.now(), 0
-    for bucket in guesser.buckets:
+    for bucket in guesser.counted:
         key = {"email_normalized": guesser.email_normalized, "bucket": bucket}
         row = session.get(LoginFailure, key, with_for_update=True)
         if row is None:

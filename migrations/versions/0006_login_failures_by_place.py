@@ -9,8 +9,8 @@ from alembic import op
 
 from bittrade.models.types import MYSQL_TABLE, UtcDateTime, ascii_text
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
