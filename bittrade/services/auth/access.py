@@ -2,7 +2,7 @@
 
 Each token that we issue has a row in `sessions`; one that another program made gets its row when it is first seen, by
 its fingerprint. Whether one was revoked is asked of the database each time: it holds on every process at once, and with
-Redis away. What can be known of a token that was never seen before is docs/adr/0010.
+Redis away. What can be known of a token that was never seen before is docs/adr/0011.
 """
 
 import hashlib
