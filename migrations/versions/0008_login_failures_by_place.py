@@ -9,8 +9,8 @@ from alembic import op
 
 from bittrade.models.types import MYSQL_TABLE, UtcDateTime, ascii_text
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
