@@ -20,12 +20,11 @@ from bittrade.errors import (
     BitTradeError,
     ClientOrderIdReused,
     DatabaseUnavailable,
-    IdempotencyKeyReused,
     OutcomeUnknown,
     TooBusy,
 )
-from bittrade.models import IdempotencyKey, Transaction
-from bittrade.services import audit, ledger, market, quotes, settings, user_data
+from bittrade.models import Transaction
+from bittrade.services import audit, idempotency, ledger, market, quotes, settings, user_data
 from bittrade.services.ledger import Posted, Posting
 
 ROUTE = "trade"
@@ -42,8 +41,28 @@ class Instruction:
 
     @property
     def fingerprint(self) -> str:
-        """Its meaning: "1000" and 1000 are the same order, another amount or condition is not."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()
+        """Return a hash of its meaning: "1000" and 1000 are the same order, another amount or condition is not.
+
+        The text that is hashed is kept for as long as keys are: whatever is renamed here, it stays, or a retry after a
+        deploy would be taken for another order. It looks like Python because that is what the first release hashed.
+        """
+        order, limit = self.order, self.protection
+        protection = (
+            limit
+            and f"Protection(expected_price={limit.expected_price}, max_slippage_bps={limit.max_slippage_bps})"
+        )
+        text = (
+            f"Instruction(order=Order(action=<Action.{order.action.value.upper()}: '{order.action.value}'>, "
+            f"asset=<Asset.{order.asset.value}: '{order.asset.value}'>, amount={order.amount}), "
+            f"client_order_id={_quoted(self.client_order_id)}, protection={protection}, "
+            f"quote_id={_quoted(self.quote_id)})"
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _quoted(name: str | None) -> str:
+    """Return a name, which holds no quote and no backslash, as it stands in the hashed text."""
+    return "None" if name is None else f"'{name}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +81,19 @@ def place_trade(user_id: int, instruction: Instruction, *, idempotency_key: str 
     OutcomeUnknown where the database went away during COMMIT (the same key then tells).
     """
 
+    fingerprint = instruction.fingerprint
+
     def work(session: Session) -> tuple[Placed, Posted | None]:
         held = ledger.lock_balance(session, user_id)
-        if idempotency_key is not None:
-            first = _find_first_answer(session, user_id, idempotency_key, instruction)
-            if first is not None:
-                return Placed(first, is_replay=True), None
+        first = idempotency.find_first_answer(
+            session, user_id, route=ROUTE, key=idempotency_key, fingerprint=fingerprint
+        )
+        if first is not None:
+            return Placed(first, is_replay=True), None
         posted, answer = _execute(session, user_id, instruction, held)
-        if idempotency_key is not None:
-            _keep_answer(session, user_id, idempotency_key, instruction, answer)
+        idempotency.keep_answer(
+            session, user_id, route=ROUTE, key=idempotency_key, fingerprint=fingerprint, answer=answer
+        )
         return Placed(answer, is_replay=False), posted
 
     try:
@@ -201,35 +224,3 @@ def refuse_reused_id(session: Session, user_id: int, client_order_id: str | None
     )
     if known is not None:
         raise ClientOrderIdReused(transaction_id=known)
-
-
-def _find_first_answer(
-    session: Session, user_id: int, key: str, instruction: Instruction
-) -> dict[str, Any] | None:
-    """What this key was answered. Asked under the balance's lock, so a twin request has finished by now."""
-    row = session.execute(
-        sa.select(IdempotencyKey.fingerprint, IdempotencyKey.answer).where(
-            IdempotencyKey.user_id == user_id, IdempotencyKey.route == ROUTE, IdempotencyKey.key == key
-        )
-    ).first()
-    if row is None:
-        return None
-    if row.fingerprint != instruction.fingerprint:
-        raise IdempotencyKeyReused()
-    answer: dict[str, Any] = orjson.loads(row.answer)
-    return answer
-
-
-def _keep_answer(
-    session: Session, user_id: int, key: str, instruction: Instruction, answer: dict[str, Any]
-) -> None:
-    session.execute(
-        sa.insert(IdempotencyKey.__table__).values(
-            user_id=user_id,
-            route=ROUTE,
-            key=key,
-            fingerprint=instruction.fingerprint,
-            answer=orjson.dumps(answer).decode(),
-            created_at=wire.now(),
-        )
-    )
