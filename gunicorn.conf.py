@@ -45,6 +45,8 @@ preload_app = False
 # Only a proxy on this machine may say who the client is.
 forwarded_allow_ips = "127.0.0.1"
 
+WORKER_BOOT_ERROR = 3  # gunicorn's: the master ends too, with this status
+
 loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 
@@ -79,8 +81,19 @@ def nworkers_changed(server, new_value, old_value):
 
 def post_worker_init(worker):
     """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
-    from bittrade import sockets
+    import sys
+
+    from flask import Flask
+
+    from bittrade import sockets, unit_of_work
     from bittrade.api import server
 
+    if isinstance(worker.wsgi, Flask):  # gunicorn serves other applications with these settings too
+        with worker.wsgi.app_context():
+            fault = unit_of_work.check_schema()
+        # Only at the first start: what a reload or a replaced worker finds ends no others, and its requests are refused.
+        if fault and worker.age <= worker.cfg.workers:
+            worker.log.error("BitTrade will not start: %s", fault)
+            sys.exit(WORKER_BOOT_ERROR)
     server.guard(worker)
     sockets.dismiss_all_with(worker)

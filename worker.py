@@ -33,7 +33,7 @@ from rq.serializers import JSONSerializer
 from rq.worker.base import StopRequested
 
 import config
-from bittrade import create_app, extensions
+from bittrade import create_app, extensions, unit_of_work
 from bittrade.errors import BitTradeError
 from bittrade.jobs.schedule import LEDGER_QUEUES, QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
@@ -263,6 +263,10 @@ def main(arguments: list[str] | None = None) -> int:
     loaded = config.load()
     loaded.check_redis_servers()
     app = create_app(loaded)
+    with app.app_context():
+        if fault := unit_of_work.check_schema():
+            print(f"worker: BitTrade will not start: {fault}", file=sys.stderr)
+            return 3
     if wanted.beside:
         end_with(wanted.beside)
     ROLES[wanted.role](app)

@@ -14,7 +14,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from bittrade.domain.pricing import TIMEFRAMES
-from bittrade.errors import BitTradeError
+from bittrade.errors import BitTradeError, WrongSchema
 from bittrade.services import (
     audit,
     auth,
@@ -65,6 +65,8 @@ def operation(command: Callable[..., None]) -> Callable[..., None]:
         audit.origin.set(Origin(actor=f"operator {getpass.getuser()}"))
         try:
             command(*args, **kwargs)
+        except WrongSchema as error:
+            raise click.ClickException(error.fault) from error
         except BitTradeError as error:
             raise click.ClickException(error.message) from error
         except SQLAlchemyError as error:

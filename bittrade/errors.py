@@ -361,6 +361,14 @@ class DatabaseUnavailable(BitTradeError):
     message = "The service is temporarily unavailable. Please try again"
 
 
+class WrongSchema(DatabaseUnavailable):
+    """The tables are not those that this code was written for. Clients see no more than that we can't serve."""
+
+    def __init__(self, fault: str, **facts: Any) -> None:
+        super().__init__(None, **facts)
+        self.fault = fault
+
+
 class OutcomeUnknown(BitTradeError):
     """The connection broke during COMMIT: the work may or may not be durable (pitfalls of every SQL database)."""
 

@@ -8,11 +8,13 @@ No network call belongs inside either.
 """
 
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -21,8 +23,8 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from bittrade.database import Meaning, meaning_of
-from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy
+from bittrade.database import MEND, Meaning, find_schema_fault, guard, meaning_of
+from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy, WrongSchema
 from bittrade.extensions import WRITING, db
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,25 @@ class _Lane:
 
 _lanes: dict[int, _Lane] = {}
 _lanes_lock = threading.Lock()
+
+
+class Writes:
+    """When this process last committed, and when the database last could not store something."""
+
+    def __init__(self) -> None:
+        self.committed_at = self.storage_failed_at = -math.inf
+
+    def committed_s_ago(self) -> float:
+        return time.monotonic() - self.committed_at
+
+    def storage_failed_s_ago(self) -> float:
+        return time.monotonic() - self.storage_failed_at
+
+
+def writes() -> Writes:
+    """Return what this process knows of its database's writes."""
+    known: Writes = current_app.extensions.setdefault("bittrade_writes", Writes())
+    return known
 
 
 class _CommitFailed(Exception):
@@ -94,8 +115,10 @@ def commit(work: Callable[[Session], T]) -> T:
             with _writing() as session:
                 result = work(session)
                 _commit(session)
+                writes().committed_at = time.monotonic()
                 return result
         except _CommitFailed as error:
+            _log(error.__cause__)
             raise OutcomeUnknown(retry_after_s=1) from error.__cause__
         except (exc.DBAPIError, exc.TimeoutError) as error:
             is_last = attempt == MAX_TRIES or time.monotonic() - began > RETRY_FOR_S
@@ -110,6 +133,7 @@ def reading() -> Iterator[Session]:
     """A session for queries only. Raises DatabaseUnavailable when the database can't be asked."""
     try:
         with Session(db.engine) as session:
+            _require_schema(session)
             yield session
     except (exc.DBAPIError, exc.TimeoutError) as error:
         raise _translated(error) from error
@@ -131,6 +155,7 @@ def proving() -> Iterator[Session]:
     engine = sa.create_engine(
         db.engine.url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=limits
     )
+    guard(engine)
     try:
         with Session(engine) as session:
             _limit_statements(session.connection())
@@ -155,15 +180,41 @@ def _limit_statements(connection: sa.Connection) -> None:
 def _writing() -> Iterator[Session]:
     if db.engine.dialect.name != "sqlite":
         with Session(db.engine) as session:
+            _require_schema(session)
             yield session
         return
     if not _sqlite_writer.acquire(timeout=10):
         raise DatabaseUnavailable(retry_after_s=1)
     try:
         with Session(db.engine.execution_options(**{WRITING: True})) as session:
+            _require_schema(session)
             yield session
     finally:
         _sqlite_writer.release()
+
+
+def check_schema() -> str | None:
+    """Return why the tables are not this code's; None where they are, or where the database is away."""
+    try:
+        with reading():
+            return None
+    except WrongSchema as error:
+        return error.fault
+    except DatabaseUnavailable:
+        return None
+
+
+def _require_schema(session: Session) -> None:
+    """Look until it was right once, so that a database that was away at the start is looked at when it comes."""
+    if "bittrade_schema" in current_app.extensions:
+        return
+    migrate = current_app.extensions["migrate"]
+    folder = Path(current_app.root_path).parent / migrate.directory
+    if fault := find_schema_fault(session.connection(), folder):
+        log.error("database: %s: %s", fault, MEND)
+        raise WrongSchema(f"{fault}: {MEND}", retry_after_s=5)
+    session.rollback()
+    current_app.extensions["bittrade_schema"] = True
 
 
 def _commit(session: Session) -> None:
@@ -178,13 +229,16 @@ def _commit(session: Session) -> None:
 
 def _translated(error: exc.SQLAlchemyError) -> Exception:
     """Return our caller's error: what passes is theirs to retry; a broken rule, and a bug, stay as they are."""
-    meaning = meaning_of(error)
-    if meaning is Meaning.BUG:
+    if meaning_of(error) is Meaning.BUG:
         return error
-    log.log(_LEVELS.get(meaning, logging.WARNING), "database: %s: %s", meaning.name, _reason(error))
+    _log(error)
     return DatabaseUnavailable(retry_after_s=1)
 
 
-def _reason(error: exc.SQLAlchemyError) -> str:
-    """Return what the server said, without the statement."""
-    return str(error.orig) if isinstance(error, exc.DBAPIError) else str(error)
+def _log(error: BaseException | None) -> None:
+    """Write what the server said, without the statement."""
+    meaning = meaning_of(error)
+    if meaning is Meaning.STORAGE:
+        writes().storage_failed_at = time.monotonic()
+    reason = error.orig if isinstance(error, exc.DBAPIError) else error
+    log.log(_LEVELS.get(meaning, logging.WARNING), "database: %s: %s", meaning.name, reason)

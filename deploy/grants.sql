@@ -40,6 +40,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`quotes` TO 'bittrade_app'@'%
 GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`settings` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, DELETE ON `bittrade`.`bitcoin_data` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`bitcoin_price_events` TO 'bittrade_app'@'%';
+GRANT SELECT, INSERT, UPDATE ON `bittrade`.`write_probes` TO 'bittrade_app'@'%';
 
 -- `doctor` and the start compare the tables' revision with the code's.
 GRANT SELECT ON `bittrade`.`alembic_version` TO 'bittrade_app'@'%';

@@ -117,14 +117,15 @@ class PrivateMariaDB:
 
     def administer(self, *statements: str) -> list[dict[str, Any]]:
         """Run statements as root; the rows of the last."""
-        login = {"unix_socket": str(self._socket), "user": "root", "password": self._root_password}
-        with (
-            pymysql.connect(**login, autocommit=True, cursorclass=DictCursor) as connection,
-            connection.cursor() as cursor,
-        ):
+        with self.connect_as_root() as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
             return list(cursor.fetchall())
+
+    def connect_as_root(self) -> "pymysql.connections.Connection[DictCursor]":
+        """A connection of the administrator's, by the socket."""
+        login = {"unix_socket": str(self._socket), "user": "root", "password": self._root_password}
+        return pymysql.connect(**login, autocommit=True, cursorclass=DictCursor)
 
     def count_connections(self) -> int:
         """How many clients it has."""

@@ -1,4 +1,4 @@
-"""How the database is reached, and what its errors mean. Knows nothing of tables, requests or Flask."""
+"""How the database is reached, and what its errors mean. Knows nothing of ours, requests or Flask."""
 
 from bittrade.database.connections import (
     CANNOT_WRITE,
@@ -10,13 +10,16 @@ from bittrade.database.connections import (
     says_fit,
 )
 from bittrade.database.meaning import Meaning, meaning_of
+from bittrade.database.schema import MEND, find_schema_fault
 
 __all__ = [
     "CANNOT_WRITE",
     "IS_FIT",
+    "MEND",
     "Meaning",
     "encryption_of",
     "engine_options",
+    "find_schema_fault",
     "guard",
     "is_garbled",
     "meaning_of",

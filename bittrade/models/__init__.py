@@ -8,7 +8,7 @@ from bittrade.models.market import (
     BitcoinSentiment,
     Upstream,
 )
-from bittrade.models.operations import AuditEvent, Setting
+from bittrade.models.operations import AuditEvent, Setting, WriteProbe
 from bittrade.models.order import LimitOrderRow
 from bittrade.models.plan import PlanRun, RecurringPlan
 from bittrade.models.proof import LedgerCheckpoint, LedgerProof, TradedPrice
@@ -38,4 +38,5 @@ __all__ = [
     "Transaction",
     "Upstream",
     "User",
+    "WriteProbe",
 ]

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bittrade.extensions import db
@@ -34,3 +35,13 @@ class AuditEvent(db.Model):  # type: ignore[name-defined]
     address: Mapped[str | None] = mapped_column(ascii_text(64))
     request_id: Mapped[str | None] = mapped_column(ascii_text(64))
     facts: Mapped[str] = mapped_column(LongText)  # JSON
+
+
+class WriteProbe(db.Model):  # type: ignore[name-defined]
+    """What a process wrote to see whether the database takes writes."""
+
+    __tablename__ = "write_probes"
+    __table_args__ = (MYSQL_TABLE,)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import current_app
 from redis import RedisError
 from sqlalchemy.engine import make_url
 
+from bittrade.database import MEND, find_schema_fault
 from bittrade.errors import BitTradeError
 from bittrade.extensions import db
 from bittrade.services import ledger, market, redis_servers, settings
@@ -110,12 +109,8 @@ def _database() -> Iterator[Finding]:
 
 def _schema(connection: sa.Connection) -> Iterator[Finding]:
     folder = Path(current_app.root_path).parent / current_app.extensions["migrate"].directory
-    head = ScriptDirectory(str(folder)).get_current_head()
-    found = MigrationContext.configure(connection).get_current_revision()
-    if found != head:
-        yield Finding(
-            f"The tables are of revision {found}, the code's are {head}", "flask --app wsgi db upgrade"
-        )
+    if fault := find_schema_fault(connection, folder):
+        yield Finding(fault, MEND)
 
 
 def _grants(connection: sa.Connection) -> Iterator[Finding]:

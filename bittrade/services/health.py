@@ -12,7 +12,7 @@ from flask import current_app
 from bittrade import unit_of_work, wire
 from bittrade.errors import BitTradeError
 from bittrade.logs import warn_seldom
-from bittrade.services import ledger, market, redis_servers
+from bittrade.services import ledger, market, redis_servers, write_probe
 from bittrade.services.ledger import Standing
 
 T = TypeVar("T")
@@ -32,8 +32,10 @@ class _Memory:
 
 
 _memory = _Memory()
-# Threads here are greenlets in a gevent process. Two: a database that hangs must not hide that Redis answers.
-_askers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="health")
+# Threads here are greenlets in a gevent process. One for each: a database that hangs must not hide that Redis answers.
+_database_asker, _redis_asker = (
+    ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"health-{what}") for what in ("database", "redis")
+)
 
 
 def check() -> dict[str, Any]:
@@ -48,7 +50,10 @@ def check() -> dict[str, Any]:
 
 
 def _check_now() -> dict[str, Any]:
-    database, redis = _within_limit(_ask_database), _within_limit(redis_servers.find_state)
+    database, redis = (
+        _within_limit(_database_asker, _ask_database),
+        _within_limit(_redis_asker, redis_servers.find_state),
+    )
     is_up, age, trading, proof = database if database is not None else _UNREACHED
     redis = redis or redis_servers.AWAY
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
@@ -68,25 +73,28 @@ def _check_now() -> dict[str, Any]:
     }
 
 
-def _within_limit(question: Callable[[], T]) -> T | None:
-    """The answer, or None where it takes longer than the limit."""
+def _within_limit(asker: ThreadPoolExecutor, question: Callable[[], T]) -> T | None:
+    """Return the answer, or None where it takes longer than the limit or fails in a way that nobody thought of."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def ask() -> T:
         with app.app_context():
             return question()
 
-    answer = _askers.submit(ask)
+    answer = asker.submit(ask)
     try:
         return answer.result(timeout=_TIME_LIMIT_S)
     except TimeoutError:
         answer.cancel()
-        return None
+    except Exception:
+        log.exception("health")
+    return None
 
 
 def _ask_database() -> tuple[bool, int | None, str, Standing]:
-    """Return whether it answers, the price's age, what a trade would meet, and how the books' proof stands."""
+    """Return whether it takes writes, the price's age, what a trade would meet, and how the books' proof stands."""
     try:
+        write_probe.require_writable()
         age = market.find_price_age_ms()
         with unit_of_work.reading() as session:
             trading = market.trading_state(session, wire.now())
