@@ -20,7 +20,7 @@ from bittrade.extensions import db
 from bittrade.services import funds, ledger
 from bittrade.services.funds import Funds
 
-TRANSACTIONS, USERS, PRICES, BATCH = 2_000_000, 5_000, 2_000, 250_000
+TRANSACTIONS, USERS, PRICES, BATCH = 2_000_000, 1_000, 2_000, 250_000
 DEPOSIT = 10**9
 # Bitcoin costs 4,095,000 and brings 3,960,000 rupees: 1,000 rupees buy 24,420 satoshis, which bring 967.
 CENTS = 4_500_000
@@ -30,7 +30,7 @@ BALANCES = """INSERT INTO balances (user_id, seq, available_inr, available_btc, 
     borrowed_inr, interest_accrued) SELECT id, 0, 0, 0, 0, 0, 0, 0, 0 FROM users"""
 MARKET = """INSERT INTO bitcoin_data (id, btc_usd_cents, source, as_of, created_at)
     SELECT seq, {cents}, 'bench', '2026-01-01', '2026-01-01' FROM seq_1_to_{prices}"""
-# The number of a transaction is its id: users take turns, everybody's first is a deposit, then they buy and sell.
+# The number of a transaction is its id: users take turns, everybody's first two are deposits, then they sell and buy.
 TRADES = """INSERT INTO transactions (id, user_id, seq, type, status, is_pending, btc_amount, inr_amount, execution_price,
         receipt, created_at, executed_at)
     SELECT seq, (seq - 1) MOD {users} + 1, (seq - 1) DIV {users} + 1,
@@ -98,8 +98,9 @@ def fill(transactions: int, users: int) -> None:
         for statement in (PEOPLE, BALANCES, MARKET):
             connection.exec_driver_sql(statement.format(**figures))
             connection.commit()
-        deposit(users, users, inr=DEPOSIT, satoshis=24_420)
-        first = users + 1
+        deposit(users, users, inr=DEPOSIT)
+        deposit(users, users, inr=0, satoshis=24_420)
+        first = 2 * users + 1
         while first <= transactions:
             last = min(first + BATCH - 1, transactions)
             for statement in (TRADES, LEGS):

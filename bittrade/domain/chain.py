@@ -21,6 +21,7 @@ HOUSE = ""  # whose leg it is, where it is no user's
 REQUIRED = ("id", "user_id", "seq", "type", "status", "btc_amount", "inr_amount", "created_at")
 OPTIONAL = ("executed_at", "execution_price", "reverses_id", "client_order_id", "receipt", "order_id")
 COLUMNS = REQUIRED + OPTIONAL
+_REQUIRED, _PREFIXES = len(REQUIRED), tuple(f"{name}=" for name in OPTIONAL)
 
 
 def text_of(value: object) -> str:
@@ -38,10 +39,10 @@ def text_of_leg(leg: Leg) -> str:
 
 def digest(columns: Sequence[str], legs: Iterable[str]) -> str:
     """Return the digest of a transaction: `columns` in the order of COLUMNS, `legs` in any order."""
-    parts = list(columns[: len(REQUIRED)])
-    parts += [
-        f"{name}={value}" for name, value in zip(OPTIONAL, columns[len(REQUIRED) :], strict=True) if value
-    ]
+    parts = [*columns[:_REQUIRED]]
+    for name, value in zip(_PREFIXES, columns[_REQUIRED:], strict=True):
+        if value:
+            parts.append(name + value)
     whole = (SEPARATOR.join(parts), *sorted(legs))
     return hashlib.sha256(LEG_SEPARATOR.join(whole).encode()).hexdigest()
 

@@ -1,7 +1,10 @@
 """The table of transaction types: what an entry may do under each name."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bittrade.domain import proof
 from bittrade.domain.ledger import (
     BALANCE_ACCOUNTS,
     HOUSE_ACCOUNTS,
@@ -117,3 +120,36 @@ def test_a_type_whose_user_keeps_all_allows_no_loss() -> None:
     )
     leak = Entry((Leg("available_inr", Asset.INR, -5, 1), Leg(HOUSE_TRADING, Asset.INR, 5)))
     assert list(kind.faults(leak.legs, 1)) == ["X does not change what its user owns by -5 INR"]
+
+
+SIGNED = st.integers(-3, 3).filter(bool)
+
+
+@given(
+    st.sampled_from([*TYPES]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["available_inr", "available_btc", "reserved_inr", HOUSE_TRADING, HOUSE_CUSTODY]),
+            st.sampled_from(Asset),
+            SIGNED,
+            st.sampled_from([None, 1, 2]),
+        ),
+        max_size=4,
+    ),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_law_the_quick_judgement_passes_nothing_that_the_rules_refuse(
+    name: str, legs: list[tuple[str, Asset, int, int | None]], inr: int, btc: int
+) -> None:
+    row = proof.Row(
+        1, 1, 1, name, "EXECUTED", btc, inr, "", "", None, None, None, tuple(Leg(*leg) for leg in legs), ""
+    )
+    if proof._are_legs_plain(row):
+        assert list(proof._faults_of_legs(row)) == []
+
+
+def test_the_quick_judgement_takes_the_usual_rows() -> None:
+    row = proof.Row(1, 1, 1, "MARKET_BUY", "EXECUTED", 24420, 1000, "", "", None, None, None, BUY.legs, "")
+    assert proof._are_legs_plain(row)
+    assert not proof._are_legs_plain(row._replace(inr_amount=999))

@@ -204,11 +204,12 @@ class _Run:
         for fault in rules.faults_of(row):
             self._fault(fault)
         self.legs += len(row.legs)
-        self._books(row.user_id).add(row)
-        for leg in row.legs:
-            if leg.user_id is not None:
-                totals = self._books(leg.user_id).totals
-                totals[leg.account] = totals.get(leg.account, 0) + leg.amount
+        own = self._books(row.user_id)
+        own.add(row)
+        for account, _, amount, user_id in row.legs:
+            if user_id is not None:
+                totals = own.totals if user_id == row.user_id else self._books(user_id).totals
+                totals[account] = totals.get(account, 0) + amount
         self.evidence.take(row)
 
     def _fault(self, text: str) -> None:

@@ -86,40 +86,26 @@ def parse(texts: Iterable[tuple[str, str | None]]) -> Iterator[Row | str]:
 def _row(columns: list[str], legs: list[str]) -> Row:
     if len(columns) != len(chain.COLUMNS):
         raise ValueError("a column holds the separator")
-    (
-        number,
-        user_id,
-        seq,
+    number, user_id, seq, kind, status, btc, inr, created_at, executed_at, price, reverses_id, _, receipt, *_ = (
+        columns
+    )  # fmt: skip
+    parts = (leg.split(chain.SEPARATOR) for leg in legs)
+    return Row(
+        int(number),
+        int(user_id),
+        int(seq),
         kind,
         status,
-        btc,
-        inr,
+        int(btc),
+        int(inr),
         created_at,
         executed_at,
-        price,
-        reverses_id,
-        _,
-        receipt,
-        *_,
-    ) = columns
-    return Row(
-        id=int(number),
-        user_id=int(user_id),
-        seq=int(seq),
-        type=kind,
-        status=status,
-        btc_amount=int(btc),
-        inr_amount=int(inr),
-        created_at=created_at,
-        executed_at=executed_at,
-        execution_price=int(price) if price else None,
-        reverses_id=int(reverses_id) if reverses_id else None,
-        receipt=orjson.loads(receipt) if receipt else None,
-        legs=tuple(map(_leg, legs)),
-        digest=chain.digest(columns, legs),
+        int(price) if price else None,
+        int(reverses_id) if reverses_id else None,
+        orjson.loads(receipt) if receipt else None,
+        tuple(
+            Leg(account, ASSETS[asset], int(amount), int(owner) if owner else None)
+            for owner, account, asset, amount in parts
+        ),
+        chain.digest(columns, legs),
     )
-
-
-def _leg(text: str) -> Leg:
-    owner, account, asset, amount = text.split(chain.SEPARATOR)
-    return Leg(account, ASSETS[asset], int(amount), int(owner) if owner else None)
