@@ -12,7 +12,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test drill drill-market bench check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market bench check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,11 +32,21 @@ tests/e2e/node_modules/.installed: $(NODE_LOCK)
 	@cd tests/e2e && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-run: $(STAMP)  ## Run the whole server here: web, worker, scheduler, and what they need (Ctrl-C ends it)
+# The page is built where node is there; without it everything but the page works, and `make run` says so.
+WEB_SOURCES := $(wildcard web/index.html web/package-lock.json web/*.ts web/src/* web/src/*/*)
+
+web: $(if $(shell command -v npm),web/dist/index.html)  ## Build the trading page (needs node)
+
+web/dist/index.html: $(WEB_SOURCES)
+	@echo "Building the page ..."
+	@cd web && npm ci --silent --no-audit --no-fund && npm run --silent build -- --logLevel warn
+	@touch $@
+
+run: $(STAMP) web  ## Run the whole server here: web, worker, scheduler, and what they need (Ctrl-C ends it)
 	@exec $(BIN)/python -m dev.run
 
 # Most tests wait for a server more than they compute: three processes keep two cores busy.
-test: $(STAMP) $(NODE_STAMP)  ## Run all tests; make test ARGS="-n0 -k trade -x" passes arguments on
+test: $(STAMP) $(NODE_STAMP) web  ## Run all tests; make test ARGS="-n0 -k trade -x" passes arguments on
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: format-check lint types imports test  ## What CI runs: format, lint, types, import contracts, tests
@@ -77,5 +87,5 @@ lock: $(STAMP)  ## Compile requirements*.txt anew from requirements*.in, with th
 	done
 
 clean:  ## Remove .venv and caches; instance/, the data of make run, stays
-	@rm -rf $(VENV) tests/e2e/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) tests/e2e/node_modules web/node_modules web/dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

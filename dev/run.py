@@ -331,6 +331,12 @@ def trade_command(base: str) -> str:
     return f'curl -s {base}/api/trade {json} -H "Authorization: Bearer $({login})" -d {order}'
 
 
+def page_line(base: str) -> str:
+    if (ROOT / "web" / "dist" / "index.html").exists():
+        return f"{base}/"
+    return "was not built: install node and npm, then `make web`"
+
+
 def screen(base: str, price: object, facts: list[str]) -> str:
     rates = price if isinstance(price, dict) else {}
     usd, buy, sell = (rates.get(name) for name in ("btc_usd_price", "buy_rate_inr", "sell_rate_inr"))
@@ -339,6 +345,7 @@ def screen(base: str, price: object, facts: list[str]) -> str:
         "=" * 100,
         f"BitTrade runs at {base}",
         "",
+        f"  the page      {page_line(base)}",
         f"  bitcoin now   {usd} USD, buy at ₹{buy}, sell at ₹{sell}",
         f"  rates         {base}/api/market-rates",
         f"  health        {base}/api/health",

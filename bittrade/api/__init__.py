@@ -14,6 +14,7 @@ from bittrade.api import (
     limits,
     market,
     orders,
+    pages,
     plans,
     requests,
     trade,
@@ -31,8 +32,22 @@ def init_api(app: Flask) -> None:
     caching.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
-    for module in (auth, account, keys, market, trade, orders, plans, user_data, events, health, asyncapi):
+    for module in (
+        auth,
+        account,
+        keys,
+        market,
+        trade,
+        orders,
+        plans,
+        user_data,
+        events,
+        health,
+        asyncapi,
+        pages,
+    ):
         app.register_blueprint(module.blueprint)
     register_openapi(app)
+    pages.init_pages(app)
     init_front(app)
     init_ready(app)

@@ -1,0 +1,247 @@
+"""The trading page in a real browser, against a whole system: what a person does, and what they must see."""
+
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.e2e.conftest import PASSWORD, ROOT, System, running_system
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 20_000
+SCRIPT_LIMIT_BYTES = 110_000
+# What the browser says of an answer that is no 2xx: the page shows the refusal, and that is what it is about.
+EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def system(scratch_database: str, redis_url: str, surroundings: Any) -> Iterator[System]:
+    if not (ROOT / "web" / "dist" / "index.html").exists():
+        if surroundings.must_be_real:
+            pytest.fail("the page was not built: make web", pytrace=False)
+        pytest.skip("needs npm")
+    with running_system(scratch_database, redis_url, MAX_PRICE_AGE_S="3600") as started:
+        started.start_simulator()
+        started.flask("market", "fetch")
+        started.start_web()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(surroundings: Any) -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        if surroundings.must_be_real:
+            pytest.fail("BITTRADE_REQUIRE_SERVICES=1 and chromium is not on the PATH", pytrace=False)
+        pytest.skip("needs chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser, system: System) -> Iterator[Callable[..., Page]]:
+    """Open the page in a browser of its own; whatever it complains of fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not EXPECTED.match(message.text):
+            complaints.append(message.text)
+
+    def open_page(**options: Any) -> Page:
+        context = browser.new_context(locale="en-IN", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{system.url}/")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page]) -> Page:
+    return new_page()
+
+
+def register(page: Page, system: System, *, inr: int = 0) -> str:
+    """Open an account on the page, and let an operator deposit rupees; its e-mail."""
+    email = f"page-{secrets.token_hex(4)}@example.com"
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Name", exact=True).fill("Asha")
+    page.get_by_role("button", name="Register").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    if inr:
+        system.flask("balance", "deposit", email, "--inr", str(inr))
+        expect(page.get_by_test_id("available-inr")).to_have_text(f"₹{indian(inr)}")
+    return email
+
+
+def indian(amount: int) -> str:
+    """100000 → 1,00,000."""
+    digits = str(amount)
+    head, tail = digits[:-3], digits[-3:]
+    return ",".join([*re.findall(r"\d{1,2}(?=(?:\d\d)*$)", head), tail]) if head else tail
+
+
+def order(page: Page) -> Any:
+    return page.get_by_role("region", name="Order", exact=True)
+
+
+def ask_for(page: Page, amount: str, side: str = "Buy") -> None:
+    order(page).get_by_label("Amount").fill(amount)
+    order(page).get_by_role("button", name=side, exact=True).click()
+
+
+def confirm(page: Page) -> Any:
+    return page.get_by_role("button", name="Confirm")
+
+
+def status(page: Page) -> Any:
+    return page.get_by_role("status")
+
+
+def test_everybody_sees_the_price_and_follows_it(page: Page, system: System) -> None:
+    system.flask("market", "fetch")
+    rate = page.get_by_test_id("buy-rate")
+    expect(rate).to_have_text(re.compile(r"^₹[\d,]+$"))
+    before = rate.inner_text()
+    system.set_source_price(47_000)
+    system.flask("market", "fetch")
+    expect(rate).not_to_have_text(before)
+    expect(page.get_by_role("region", name="Price")).to_contain_text("Fresh")
+    expect(page.get_by_role("region", name="Chart")).to_be_visible()
+
+
+def test_a_purchase_by_quote_shows_at_once(page: Page, system: System) -> None:
+    register(page, system, inr=100_000)
+    ask_for(page, "1000")
+    expect(page.get_by_test_id("countdown")).to_contain_text("Firm for")
+    expect(page.get_by_test_id("offer")).to_contain_text("₹1,000")
+    confirm(page).click()
+    expect(status(page)).to_contain_text("Bought")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹99,000")
+    expect(page.get_by_role("region", name="Transactions")).to_contain_text("Bought")
+    ask_for(page, "500", "Sell")
+    confirm(page).click()
+    expect(status(page)).to_contain_text("Sold")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹99,500")
+
+
+def test_a_double_click_buys_once(page: Page, system: System) -> None:
+    register(page, system, inr=10_000)
+    ask_for(page, "1000")
+    confirm(page).dblclick(delay=5)
+    expect(status(page)).to_contain_text("Bought")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹9,000")
+    expect(page.get_by_role("region", name="Transactions").get_by_text("Bought")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [("10001", "Insufficient INR balance"), ("-5", "Invalid amount"), ("", "Say how much")],
+)
+def test_what_cannot_be_bought_is_said_in_words(page: Page, system: System, amount: str, words: str) -> None:
+    register(page, system, inr=10_000)
+    ask_for(page, amount)
+    expect(status(page)).to_contain_text(words)
+    expect(confirm(page)).to_have_count(0)
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹10,000")
+
+
+def test_a_wrong_password_is_refused_and_the_right_one_is_not(page: Page, system: System) -> None:
+    email = register(page, system)
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill("not my pass phrase")
+    page.get_by_role("button", name="Log in").click()
+    expect(status(page)).to_contain_text("Invalid email or password")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def test_halted_trading_is_said(page: Page, system: System) -> None:
+    register(page, system, inr=10_000)
+    system.flask("trading", "halt", "--why", "a test")
+    try:
+        ask_for(page, "100")
+        expect(status(page)).to_contain_text("Trading is halted")
+    finally:
+        system.flask("trading", "resume", "--why", "a test")
+
+
+def test_a_limit_order_is_placed_and_cancelled(page: Page, system: System) -> None:
+    register(page, system, inr=10_000)
+    order(page).get_by_label("At a limit").check()
+    order(page).get_by_label("Limit price").fill("2000000")
+    ask_for(page, "1000")
+    confirm(page).click()
+    expect(status(page)).to_contain_text("The order waits")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹9,000")
+    waiting = page.get_by_role("region", name="Open orders")
+    expect(waiting.get_by_role("listitem")).to_have_count(1)
+    waiting.get_by_role("button", name="Cancel order").click()
+    expect(status(page)).to_contain_text("cancelled")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹10,000")
+    expect(waiting.get_by_role("listitem")).to_have_count(0)
+
+
+def test_two_tabs_agree(page: Page, new_page: Callable[..., Page], system: System) -> None:
+    email = register(page, system, inr=10_000)
+    other = new_page()
+    other.get_by_label("E-mail").fill(email)
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("button", name="Log in").click()
+    expect(other.get_by_test_id("available-inr")).to_have_text("₹10,000")
+    ask_for(page, "1000")
+    confirm(page).click()
+    expect(other.get_by_test_id("available-inr")).to_have_text("₹9,000")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_sticks_out_at_any_width(
+    new_page: Callable[..., Page], system: System, width: int, scheme: str
+) -> None:
+    page = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    register(page, system, inr=100_000)
+    expect(page.get_by_role("region", name="Transactions")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_first_page_is_small_and_kept(page: Page, system: System) -> None:
+    scripts: dict[str, int] = {}
+    page.on("response", lambda answer: scripts.update({answer.url: len(answer.body())}))
+    answer = page.request.get(f"{system.url}/", headers={"Accept-Encoding": "gzip"})
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    names = re.findall(r"/assets/[\w.-]+\.js", answer.text())
+    total = 0
+    for name in names:
+        script = page.request.get(f"{system.url}{name}", headers={"Accept-Encoding": "gzip"})
+        assert "immutable" in script.headers["cache-control"]
+        total += int(script.headers["content-length"])
+    assert 0 < total <= SCRIPT_LIMIT_BYTES

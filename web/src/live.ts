@@ -1,0 +1,52 @@
+// The socket: prices for everyone, balances and transactions for who has logged in. It comes back by itself.
+
+import { io } from "socket.io-client";
+import { ask, getToken } from "./api";
+import { forget, isOnline, orders, plans, refresh, setBalance, setRates, status, transactions } from "./state";
+import type { Balance, LimitOrder, MarketStatus, Plan, Rates, Transaction } from "./types";
+
+const socket = io({ transports: ["websocket"] });
+
+export function start(): void {
+  socket.on("connect", () => {
+    isOnline.value = true;
+    authenticate();
+  });
+  socket.on("disconnect", () => (isOnline.value = false));
+  socket.on("connect_error", () => (isOnline.value = false));
+  socket.on("btc_price_update", (value: Rates) => setRates(value));
+  socket.on("market_status", (value: MarketStatus) => (status.value = value));
+  socket.on("user_balance_update", (value: Balance) => setBalance(value));
+  socket.on("user_transaction_update", (value: { transactions: Transaction[] }) => {
+    transactions.value = value.transactions;
+    refresh().catch(() => undefined); // the next event, or a click, asks again
+  });
+  socket.on("user_order_update", ({ order }: { order: LimitOrder }) => {
+    const others = orders.value.filter((each) => each.id !== order.id);
+    orders.value = order.status === "OPEN" ? [order, ...others] : others;
+  });
+  socket.on("user_dca_plans_update", (value: { plans: Plan[] }) => (plans.value = value.plans));
+  socket.on("authentication_error", () => {
+    if (getToken()) forget();
+  });
+  readMarket();
+}
+
+/** Say whose socket this is; the server answers with what they hold. */
+export function authenticate(): void {
+  const token = getToken();
+  if (token && socket.connected) socket.emit("authenticate", token);
+}
+
+/** Leave the user's room by coming anew. */
+export function leave(): void {
+  socket.disconnect().connect();
+}
+
+function readMarket(): void {
+  ask<Rates>("/market-rates").then(setRates, () => undefined); // before the first price there is none
+  ask<MarketStatus>("/market/status").then(
+    (value) => (status.value = value),
+    () => undefined,
+  );
+}

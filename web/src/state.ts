@@ -1,0 +1,85 @@
+// What the page knows, as signals: views read them, and are drawn again when they change.
+
+import { signal } from "@preact/signals";
+import { ask, Refusal, setToken } from "./api";
+import type { Balance, LimitOrder, MarketStatus, Plan, Portfolio, Rates, Transaction, User } from "./types";
+
+export const rates = signal<Rates | null>(null);
+/** When `rates` came, by this machine's clock: its age goes on from there. */
+export const ratesAt = signal(0);
+export const status = signal<MarketStatus | null>(null);
+export const isOnline = signal(true);
+export const now = signal(Date.now());
+export const user = signal<User | null>(null);
+export const balance = signal<Balance | null>(null);
+export const portfolio = signal<Portfolio | null>(null);
+export const transactions = signal<Transaction[]>([]);
+export const orders = signal<LimitOrder[]>([]);
+export const plans = signal<Plan[]>([]);
+/** The outcome of what was done last, read out by screen readers. */
+export const outcome = signal<{ text: string; isGood: boolean } | null>(null);
+
+setInterval(() => {
+  now.value = Date.now();
+}, 1000);
+
+export function setRates(value: Rates): void {
+  rates.value = value;
+  ratesAt.value = Date.now();
+}
+
+/** An older balance than the one that is shown says nothing. */
+export function setBalance(value: Balance): void {
+  if (balance.value === null || value.seq >= balance.value.seq) balance.value = value;
+}
+
+/** Show what came of something; a refusal in the server's words. */
+export async function attempt(work: () => Promise<string>): Promise<boolean> {
+  try {
+    outcome.value = { text: await work(), isGood: true };
+    return true;
+  } catch (error) {
+    outcome.value = { text: plainly(error), isGood: false };
+    if (error instanceof Refusal && error.code === "token_invalid") forget();
+    return false;
+  }
+}
+
+function plainly(error: unknown): string {
+  if (!(error instanceof Refusal)) return "Something went wrong on this page. Please load it again.";
+  switch (error.code) {
+    case "quote_expired":
+      return "This quote has run out. Ask for a new one.";
+    case "rates_unavailable":
+      return "There is no fresh price right now, so nothing can be traded. Please try again shortly.";
+    case "price_uncertain":
+      return "The price is being confirmed. Please try again in a moment.";
+    case "trading_halted":
+      return "Trading is halted right now.";
+    default:
+      return error.message;
+  }
+}
+
+export function forget(): void {
+  setToken(null);
+  user.value = null;
+  balance.value = null;
+  portfolio.value = null;
+  transactions.value = [];
+  orders.value = [];
+  plans.value = [];
+}
+
+/** Read everything of the user that no event brings. */
+export async function refresh(): Promise<void> {
+  if (user.value === null) return;
+  const [held, open, recurring] = await Promise.all([
+    ask<Portfolio>("/portfolio"),
+    ask<{ orders: LimitOrder[] }>("/orders?status=OPEN"),
+    ask<{ plans: Plan[] }>("/dca-plans"),
+  ]);
+  portfolio.value = held;
+  orders.value = open.orders;
+  plans.value = recurring.plans;
+}
