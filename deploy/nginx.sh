@@ -8,6 +8,7 @@ set -eu
 PATH="$PATH:/usr/sbin"  # where Debian has it, and only root looks
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)
+chmod 711 "$folder"  # started by root, its worker has to reach the cache in it
 trap 'rm -rf "$folder"' EXIT
 
 setsid nginx -e stderr -p "$folder" -c "$here/nginx-alone.conf" &

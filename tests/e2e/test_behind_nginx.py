@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +35,10 @@ PRICE = 95_000
 
 @pytest.fixture(scope="module")
 def system(
-    scratch_database: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory, surroundings: object
+    scratch_database: str,
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    surroundings: object,
 ) -> Iterator[System]:
     if shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         if getattr(surroundings, "must_be_real", False):
@@ -42,8 +46,12 @@ def system(
         pytest.skip("needs nginx")
     if scratch_database.startswith("sqlite"):
         pytest.skip("needs MariaDB")  # two web processes
-    temporary = str(tmp_path_factory.mktemp("temporary"))
-    with running_system(scratch_database, redis_url, MAX_PRICE_AGE_S="600", TMPDIR=temporary) as system:
+    # Where nginx's worker, who is nobody when root starts it, reaches its cache; pytest's folders are their owner's alone.
+    with (
+        tempfile.TemporaryDirectory(prefix="bt-") as temporary,
+        running_system(scratch_database, redis_url, MAX_PRICE_AGE_S="600", TMPDIR=temporary) as system,
+    ):
+        Path(temporary).chmod(0o711)
         system.start_simulator()
         system.set_source_price(PRICE)
         ports = {"3001": system.url.rpartition(":")[2], "3011": str(free_port()), "3012": str(free_port())}
@@ -118,6 +126,38 @@ class FromAddress(HTTPAdapter):
 
     def init_poolmanager(self, *arguments: int, **options: object) -> None:
         super().init_poolmanager(*arguments, source_address=(self._address, 0), **options)
+
+
+def test_what_is_everybodys_is_kept_for_a_second(system: System) -> None:
+    url = f"{system.url}/api/market-rates"
+
+    def ages() -> list[int]:
+        return [requests.get(url, timeout=5).json()["age_ms"] for _ in range(20)]
+
+    def has_repeated() -> bool:
+        seen = ages()
+        return len(set(seen)) < len(seen) / 2
+
+    wait_until(has_repeated, "one answer goes to many")
+    answer = requests.get(url, headers={"Origin": "https://shop.example"}, timeout=5)
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", "https://shop.example")
+    assert not {"X-Request-Id", "X-RateLimit-Remaining"} & set(answer.headers)
+    assert requests.get(url, headers={"If-None-Match": answer.headers["ETag"]}, timeout=5).status_code == 304
+    old = requests.get(url, timeout=5).json()["age_ms"]
+    wait_until(
+        lambda: requests.get(url, timeout=5).json()["age_ms"] > old,
+        "a newer answer takes its place",
+        timeout_s=4,
+    )
+
+
+def test_what_is_ones_own_is_never_kept(system: System) -> None:
+    people = [system.new_person(inr=number) for number in (100, 200)]
+    for _ in range(3):
+        for person, inr in zip(people, (100, 200), strict=True):
+            mine = {"Authorization": f"Bearer {person.token}"}
+            answer = requests.get(f"{system.url}/api/balance", headers=mine, timeout=10)
+            assert (answer.json()["available_inr"], answer.headers["Cache-Control"]) == (inr, "no-store")
 
 
 def test_each_process_is_reloaded_in_turn_and_no_request_and_no_client_is_lost(
