@@ -15,9 +15,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,18 +26,31 @@ import sqlalchemy as sa
 from dev.services import RedisServerFailed, RedisServerMissing
 from drills import checker, figures, scenarios, sockets
 from drills.checker import Result
+from drills.database import SmallDisk, fill_disk, switch_over
 from drills.figures import Figures
-from drills.history import History
+from drills.history import History, Line
 from drills.logins import log_in_beside_trading
 from drills.machine import Machine
-from drills.mariadb import ServiceFailed, ServiceMissing
+from drills.mariadb import PrivateMariaDB, ServiceFailed, ServiceMissing
+from drills.pair import ReplicatedPair
 from drills.scenarios import GROUPS, LONG, SHORT, Run, Size, warm_up
-from drills.surroundings import World, world
+from drills.surroundings import Money, World, world
 
 DEFAULT_SEED = 1
-_BY_NAME = {**scenarios.DRILLS, **sockets.DRILLS, "L4": (log_in_beside_trading,)}
-ORDER = ("L1", "L3", "L4", "L6", "F1", "F2", "F3", "F4", "F9", "F10", "F11")
+_BY_NAME = {
+    **scenarios.DRILLS,
+    **sockets.DRILLS,
+    "L4": (log_in_beside_trading,),
+    "F8": (fill_disk,),
+    "F13": (switch_over,),
+}
+ORDER = ("L1", "L3", "L4", "L6", "F1", "F2", "F3", "F4", "F9", "F10", "F11", "F8", "F13")
 DRILLS = {name: _BY_NAME[name] for name in ORDER}
+# These break a database of their own kind, in a world of their own.
+OWN_DATABASE: dict[str, type[PrivateMariaDB] | type[ReplicatedPair]] = {
+    "F8": SmallDisk,
+    "F13": ReplicatedPair,
+}
 
 
 def say(text: object = "") -> None:
@@ -75,16 +89,55 @@ def size_of(options: argparse.Namespace) -> Size:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of the drills that shared one world."""
+
+    lines: list[Line]
+    measured: list[Figures]
+    results: list[Result]
+
+
 def run_all(options: argparse.Namespace, folder: Path) -> int:
-    """Set up, drill, judge; the exit status."""
+    """Drill, each world after the other, and judge; the exit status."""
+    began = time.monotonic()
+    together = [name for name in options.only if name not in OWN_DATABASE]
+    parts = [run_world(options, folder, together, GROUPS)] if together else []
+    for name in options.only:
+        own = OWN_DATABASE.get(name)
+        if own is SmallDisk and not SmallDisk.is_possible(folder):
+            say(f"{name:8}not run: no disk can be mounted here")
+        elif own is not None:
+            place = folder / name.lower()
+            place.mkdir(mode=0o711)
+            parts.append(run_world(options, place, [name], {"load": GROUPS["load"]}, own(place / "mariadb")))
+    say()
+    measured = [figure for part in parts for figure in part.measured]
+    results = [result for part in parts for result in part.results]
+    for result in results:
+        say(result)
+    summary = summarize(parts, seconds=time.monotonic() - began)
+    say("\n" + ", ".join(f"{name} {value}" for name, value in summary.items()))
+    write_report(folder / "report.json", options.seed, summary, measured, results)
+    return 0 if is_passed(measured, results, is_strict=options.strict) else 1
+
+
+def run_world(
+    options: argparse.Namespace,
+    folder: Path,
+    names: list[str],
+    groups: Mapping[str, list[Money]],
+    database: PrivateMariaDB | ReplicatedPair | None = None,
+) -> Part:
+    """Set a world up, run these drills in it, and judge."""
     began = time.monotonic()
     history = History(folder / "history.jsonl")
-    with world(folder, seed=options.seed, groups=GROUPS) as surroundings:
+    with world(folder, seed=options.seed, groups=groups, database=database) as surroundings:
         say(f"ready after {time.monotonic() - began:.1f} s; seed {options.seed}")
         run = Run(surroundings, history, size_of(options), options.seed)
         warm_up(run)
         measured = []
-        for drill in [drill for name in options.only for drill in DRILLS[name]]:
+        for drill in [drill for name in names for drill in DRILLS[name]]:
             machine = Machine()
             measured.append(drill(run))
             measured[-1].facts["machine used by others %"] = machine.others_percent()
@@ -92,13 +145,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> int:
             say_broken(judge(surroundings, history))
         results = judge(surroundings, history)
     history.close()
-    say()
-    for result in results:
-        say(result)
-    summary = summarize(history, measured, results, seconds=time.monotonic() - began)
-    say("\n" + ", ".join(f"{name} {value}" for name, value in summary.items()))
-    write_report(folder / "report.json", options.seed, summary, measured, results)
-    return 0 if is_passed(measured, results, is_strict=options.strict) else 1
+    return Part(list(history.lines), measured, results)
 
 
 def judge(surroundings: World, history: History) -> list[Result]:
@@ -117,14 +164,14 @@ def say_broken(results: list[Result]) -> None:
             say(result)
 
 
-def summarize(
-    history: History, measured: list[Figures], results: list[Result], *, seconds: float
-) -> dict[str, object]:
-    faults = {result.name: len(result.faults) for result in results}
+def summarize(parts: list[Part], *, seconds: float) -> dict[str, object]:
+    faults = Counter[str]()
+    for result in (result for part in parts for result in part.results):
+        faults[result.name] += len(result.faults)
     return {
-        "trades": figures.count_trades(history.lines),
-        "requests": len(history.lines),
-        "kills": sum(drill.kills for drill in measured),
+        "trades": sum(figures.count_trades(part.lines) for part in parts),
+        "requests": sum(len(part.lines) for part in parts),
+        "kills": sum(drill.kills for part in parts for drill in part.measured),
         "lost": faults["I5"],
         "doubled": faults["I4"],
         "ledger faults": faults["I1"],
@@ -164,6 +211,8 @@ def work_folder(out: Path | None) -> Iterator[Path]:
             out.mkdir(parents=True, exist_ok=True)
             for kept in (*folder.glob("*.log"), *folder.glob("*.json*"), *folder.glob("mariadb/*.log")):
                 shutil.copyfile(kept, out / kept.name)
+            for kept in (*folder.glob("f*/*.log"), *folder.glob("f*/*.json*")):
+                shutil.copyfile(kept, out / f"{kept.parent.name}-{kept.name}")
         shutil.rmtree(folder, ignore_errors=True)
 
 

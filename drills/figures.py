@@ -118,5 +118,20 @@ def healthy_after_s(lines: Sequence[Line], *, back_s: float, next_fault_s: float
     return max(failed, default=0.0)
 
 
+def database_back_after_s(lines: Sequence[Line], *, back_s: float) -> float:
+    """From the database's return to the last sending that it was away for, and to the first trade that was made again.
+
+    What a machine that is too busy sheds (`too_busy`) is another matter.
+    """
+    away = [
+        line.started_s - back_s
+        for line in lines
+        if line.started_s >= back_s
+        and (line.status is None or (line.body or {}).get("code") == "database_unavailable")
+    ]
+    made = [line.ended_s - back_s for line in lines if line.is_acknowledged and line.ended_s >= back_s]
+    return max([min(made, default=math.inf), *away])
+
+
 def _short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

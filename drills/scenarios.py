@@ -64,6 +64,8 @@ class Size:
     redis_hang_s: float
     hostile_s: float
     idle: int
+    full_s: float  # F8's disk
+    read_only_s: float  # F13, before the name moves
 
 
 LONG = Size(
@@ -91,6 +93,8 @@ LONG = Size(
     redis_hang_s=30,
     hostile_s=60,
     idle=2 * WORKERS * SOCKETS_PER_PROCESS,
+    full_s=15,
+    read_only_s=5,
 )
 SHORT = replace(
     LONG,
@@ -113,6 +117,8 @@ SHORT = replace(
     redis_away_s=(2,),
     redis_hang_s=3,
     hostile_s=10,
+    full_s=5,
+    read_only_s=2,
 )
 
 
@@ -205,7 +211,7 @@ def race(run: Run) -> Figures:
         rng = run.rng(f"R1 {number}")
         work.append(_trader(run, person, rng))
         work += [
-            _reader(run, person, kind, rng.uniform(0, READ_EVERY_S))
+            reader(run, person, kind, rng.uniform(0, READ_EVERY_S))
             for kind in (BALANCE, PAGE, BALANCE, PAGE, BALANCE)[:READERS_EACH]
         ]
     with beside(work):
@@ -228,12 +234,16 @@ def _trader(run: Run, person: Person, rng: random.Random) -> Callable[[threading
     return work
 
 
-def _reader(run: Run, person: Person, kind: str, delay_s: float) -> Callable[[threading.Event], None]:
+def reader(
+    run: Run, person: Person, kind: str, delay_s: float, drill: str = "R1"
+) -> Callable[[threading.Event], None]:
+    """Return work that reads one person's balance or page again and again."""
+
     def work(is_over: threading.Event) -> None:
         client = Client(run.world.web.port)
         time.sleep(delay_s)  # fifty at one moment, again and again, would be another drill
         while not is_over.wait(READ_EVERY_S):
-            run.read(client, person, "R1", kind)
+            run.read(client, person, drill, kind)
         client.close()
 
     return work
@@ -260,7 +270,7 @@ def _read_line(
 
 def kill_database(run: Run) -> Figures:
     """F3: kill -9 of MariaDB again and again, and one long SIGSTOP, under load."""
-    size, database = run.size, run.world.database
+    size, database = run.size, run.world.server
     pause_s = size.settle_s
     seconds = size.database_kills * (size.database_away_s + pause_s + 1) + size.database_stop_s + pause_s + 1
     sent = run.load("F3", per_second=size.fault_per_second, seconds=seconds)

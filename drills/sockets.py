@@ -98,7 +98,7 @@ def churn(run: Run) -> Figures:
             run.load("L6", per_second=size.fault_per_second, seconds=size.churn_s).finish()
         targets = heard_all(run, crowd, "L6", limit_s=BACK_S)
         back = heard.ways_back_s(crowd.members)
-        connections = run.world.database.count_connections()
+        connections = run.world.server.count_connections()
     later = samples[len(samples) // 2 :]  # the first half fills pools and caches
     slope = statistics.linear_regression([at for at, _, _ in later], [mb for _, mb, _ in later]).slope
     first, last = (statistics.median(fds for _, _, fds in part) for part in (later[:5], later[-5:]))

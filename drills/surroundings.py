@@ -18,6 +18,7 @@ import psutil
 
 from dev.services import LOOPBACK, PrivateRedis, free_port, private_redis
 from drills.mariadb import PrivateMariaDB, ServiceFailed
+from drills.pair import ReplicatedPair
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the servers under test are made of. They run a copy: a worker that is replaced after minutes must not load what
@@ -122,10 +123,15 @@ class WebServer:
 class World:
     """Everything a drill may use and break."""
 
-    database: PrivateMariaDB
+    database: PrivateMariaDB | ReplicatedPair
     redis: PrivateRedis
     web: WebServer
     people: dict[str, list[Person]]
+
+    @property
+    def server(self) -> PrivateMariaDB:
+        """The server that writes."""
+        return self.database.primary if isinstance(self.database, ReplicatedPair) else self.database
 
 
 def find_health_status(port: int) -> str | None:
@@ -151,11 +157,17 @@ def wait_for(is_so: Callable[[], object], *, timeout_s: float, what: str) -> flo
 
 
 @contextmanager
-def world(folder: Path, *, seed: int, groups: Mapping[str, list[Money]]) -> Iterator[World]:
+def world(
+    folder: Path,
+    *,
+    seed: int,
+    groups: Mapping[str, list[Money]],
+    database: PrivateMariaDB | ReplicatedPair | None = None,
+) -> Iterator[World]:
     """Set everything up, with the named groups of users; take everything down. `folder` keeps the logs."""
     _copy_sources(folder / "code")
     with ExitStack() as stack:
-        database = PrivateMariaDB(folder / "mariadb")
+        database = database or PrivateMariaDB(folder / "mariadb")
         stack.callback(database.close)
         database.install()
         redis = stack.enter_context(private_redis())

@@ -22,6 +22,15 @@ def test_the_short_drill_loses_doubles_and_invents_nothing(tmp_path: Path) -> No
     assert report["summary"]["trades"] > 300
 
 
+@pytest.mark.needs("mariadbd")
+@pytest.mark.needs("mariadb-install-db")
+@pytest.mark.timeout(LIMIT_S + 2 * GRACE_S)
+def test_a_switch_over_loses_nothing_and_serves_nothing_old(tmp_path: Path) -> None:
+    report = drill("F13", tmp_path)
+    assert [done["drill"] for done in report["drills"]] == ["F13"]
+    assert report["summary"]["trades"] > 20
+
+
 def test_without_mariadb_it_says_so_and_exits_2(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "drills", "--short"],
