@@ -47,7 +47,8 @@ STARTED_AT = time.monotonic()
 REDIS_WAIT_S = 1.0
 REDIS_HANG_S = 10  # a command of the scheduler that takes longer than this is a Redis that hangs
 WATCH_S = 1.0  # how often the feed is looked at
-RESCUE_PAUSE_S = 15.0  # between two fetches of the scheduler's own, and before the first
+# Between two fetches of the scheduler's own, and before the first. With the job's two a minute they stay within ten.
+RESCUE_PAUSE_S = 8.0
 LEDGER_PAUSE_S = 5.0  # before the books' process starts, and starts again
 HORSE_GRACE_S = 3.0  # what a running job gets to finish once the worker is asked to end
 
@@ -194,7 +195,7 @@ def run_scheduler(app: Flask) -> None:
 
 def watch(scheduler: SteadyScheduler) -> None:
     """Look at the feed, and tell everyone what changed."""
-    market_watch.look(scheduler.next_runs())
+    market_watch.look(scheduler.next_runs(), scheduler.list_overdue())
 
 
 def settle() -> None:
@@ -215,7 +216,7 @@ def rescue() -> None:
     pause_s = min(RESCUE_PAUSE_S, current_app.config["PRICE_INTERVAL_S"])
     if time.monotonic() - STARTED_AT < pause_s:
         return
-    logger.warning("rescue: the price job does not run; fetching the price here")
+    logger.warning("rescue: the price is old; fetching it here")
     try:
         market.update_price()
     finally:

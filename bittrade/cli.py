@@ -14,7 +14,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from bittrade.domain.pricing import TIMEFRAMES
-from bittrade.errors import BitTradeError, WrongSchema
+from bittrade.errors import BitTradeError, NotConfirmed, WrongSchema
 from bittrade.services import (
     audit,
     auth,
@@ -162,10 +162,16 @@ def list_settings() -> None:
 @settings_group.command("set")
 @click.argument("key")
 @click.argument("value")
+@click.option("--yes", "is_confirmed", is_flag=True, help="also a large step, or far from the market's rate")
 @operation
-def set_setting(key: str, value: str) -> None:
-    """Change a setting; connected clients get the new rates at once."""
-    _print_settings(settings.set_setting(key, value))
+def set_setting(key: str, value: str, is_confirmed: bool) -> None:
+    """Change a setting; connected clients get the new rates at once, and open quotes are void."""
+    rate = None if is_confirmed else market.find_inr_rate()
+    try:
+        values = settings.set_setting(key, value, is_confirmed=is_confirmed, market_rate=rate)
+    except NotConfirmed as doubt:
+        raise click.ClickException(f"{doubt.message}. If it is meant, add --yes") from doubt
+    _print_settings(values)
     market.publish_rates()
 
 

@@ -69,6 +69,13 @@ class InvalidIdempotencyKey(InvalidInput):
     message = "Invalid Idempotency-Key. Must be 1 to 255 visible ASCII characters"
 
 
+class NotConfirmed(InvalidInput):
+    """A change that may be a slip of the hand: it has to be said twice."""
+
+    code = "not_confirmed"
+    message = "Are you sure?"
+
+
 class UnsupportedMediaType(BitTradeError):
     code = "unsupported_media_type"
     message = "The body must be sent as application/json"

@@ -33,7 +33,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 SERVER_NAME = "bittrade-simulator"
-FEEDS = ("price", "chart", "sentiment", "coinbase", "kraken")
+FEEDS = ("price", "chart", "sentiment", "coinbase", "kraken", "rupees")
+INR_PER_USD = 89.5
 MODES = {
     "normal": "a plausible answer",
     "slow": "answer after `seconds`",
@@ -41,6 +42,7 @@ MODES = {
     "refuse": "reset the connection",
     "empty": "200 with no body",
     "html": "200 with a web page",
+    "as_html": "a plausible answer that calls itself a web page",
     "truncated": "half of the promised body",
     "huge": "50 MB of JSON",
     "drip": "the body at one byte every `seconds`",
@@ -298,6 +300,13 @@ def sentiment_json(mode: str, now: datetime) -> str:
     return body.replace(f'"{FIGURE}"', written.get(mode, LIES.get(mode, f'"{value}"')))
 
 
+def rupees_json(market: Market, mode: str) -> str:
+    """CoinGecko's `/simple/price?ids=bitcoin&vs_currencies=usd,inr`."""
+    price = market.next_price()
+    body = json.dumps({"bitcoin": {"usd": price, "inr": FIGURE}})
+    return "{}" if mode == "missing_coin" else body.replace(f'"{FIGURE}"', _figure(mode, price * INR_PER_USD))
+
+
 def coinbase_json(market: Market, mode: str, now: datetime) -> str:
     """Coinbase Exchange's `/products/BTC-USD/ticker`: figures are text."""
     if mode == "missing_coin":
@@ -374,6 +383,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send_json(200, {"gecko_says": "(V3) To the Moon!"})
         elif path == "/api/v3/coins/markets":
             self._answer("price", query)
+        elif path == "/api/v3/simple/price":
+            self._answer("rupees", query)
         elif path == "/api/v3/coins/bitcoin/market_chart":
             self._answer("chart", query)
         elif path == "/fng":
@@ -439,6 +450,8 @@ class Handler(BaseHTTPRequestHandler):
             market = ScaledMarket(market, behaviour.factor)
         if feed == "sentiment":
             return sentiment_json(mode, now)
+        if feed == "rupees":
+            return rupees_json(market, mode)
         if feed == "coinbase":
             return coinbase_json(market, mode, now)
         if feed == "kraken":
@@ -477,6 +490,9 @@ class Handler(BaseHTTPRequestHandler):
     def _mode_html(self, _behaviour: Behaviour, _body: bytes) -> None:
         page = b"<!doctype html><title>Just a moment...</title>"
         self._send(200, page, content_type="text/html; charset=utf-8")
+
+    def _mode_as_html(self, _behaviour: Behaviour, body: bytes) -> None:
+        self._send(200, body, content_type="text/html; charset=utf-8")
 
     def _mode_truncated(self, _behaviour: Behaviour, body: bytes) -> None:
         self._start(200, len(body))

@@ -310,6 +310,7 @@ class PriceAnswer(Answer):
     as_of: str = Field(description="when the source says that the price was true")
     age_ms: int
     stale: bool = Field(description="too old to trade on")
+    stale_after_ms: int = Field(description="the age from which it is")
     cached: bool
 
 
@@ -409,6 +410,7 @@ class MarketStatusAnswer(Answer):
     sources: list[SourceAnswer]
     prices: PriceEventsAnswer
     next_runs: dict[str, str] | None = Field(description="null while no scheduler runs")
+    overdue_jobs: list[str] | None = Field(description="null while no scheduler runs")
     timestamp: str
 
 
@@ -587,3 +589,4 @@ class HealthAnswer(Answer):
     trading: Literal["open", "halted", "price_uncertain", "no_price", "unknown"] = Field(
         description="what a trade would meet now"
     )
+    overdue_jobs: list[str] | None = Field(description="null while no scheduler runs")

@@ -13,6 +13,8 @@ from bittrade.errors import InvalidInput
 TIMEFRAMES = {"1d": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}  # name → days
 MULTIPLIER_SCALE = 10_000  # multipliers have four decimal places
 MAX_MULTIPLIER = 10_000
+MAX_STEP_PCT = 5  # of one change of a multiplier, unless it is confirmed
+MAX_DISTANCE_PCT = 15  # of a multiplier from the rupees that the market gives for a dollar
 MAX_AHEAD = timedelta(seconds=5)  # how far a clock may run ahead of ours and still be believed
 
 
@@ -74,6 +76,23 @@ class Multipliers:
     @classmethod
     def parse(cls, *, buy: str, sell: str) -> "Multipliers":
         return cls(buy=parse_multiplier(buy), sell=parse_multiplier(sell))
+
+
+def doubts_about(before: Multipliers, after: Multipliers, market_rate: int | None) -> list[str]:
+    """Return why a change of the multipliers may be a slip: too large a step, or too far from the market's own rate.
+
+    `market_rate` is rupees for a dollar, in units of 1 / MULTIPLIER_SCALE; None where no source has it.
+    """
+    doubts = []
+    for name, old, new in (("buy", before.buy, after.buy), ("sell", before.sell, after.sell)):
+        if abs(new - old) * 100 > MAX_STEP_PCT * old:
+            doubts.append(f"the {name} multiplier would change by more than {MAX_STEP_PCT} %")
+        if market_rate is not None and abs(new - market_rate) * 100 > MAX_DISTANCE_PCT * market_rate:
+            doubts.append(
+                f"the {name} multiplier would be more than {MAX_DISTANCE_PCT} % from the market's rate of "
+                f"{market_rate // MULTIPLIER_SCALE}.{market_rate % MULTIPLIER_SCALE // 100:02d}"
+            )
+    return doubts
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ It must not know what the jobs do.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec
 
@@ -18,6 +20,7 @@ from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, ProviderError
 logger = logging.getLogger(__name__)
 
 LOCK_PREFIX = "job-lock:"
+ENDED = "jobs-ended"  # when each job last did, in Unix seconds
 SKIPPED = "skipped: the run before is not done"
 # The lock is kept by a thread of the job: one that was killed frees the next run after this, not after its time limit.
 LOCK_S = 6.0
@@ -56,6 +59,7 @@ def alone(job: Callable[P, str]) -> Callable[P, str]:
             logger.warning("%s failed: %s", name, failure.message)
             return f"failed: {failure.message}"
         finally:
+            _note_end(name)
             is_done.set()
             _release(lock)
 
@@ -70,6 +74,12 @@ def _keep(lock: Lock, is_done: threading.Event) -> None:
             return  # lost, while this process stood still: another run has it, and what we record late is refused
         except RedisError:
             pass  # it may be back in time
+
+
+def _note_end(name: str) -> None:
+    """Note that a run ended, however it did: one that never does is overdue."""
+    with suppress(RedisError):
+        extensions.queue_redis().hset(extensions.own(ENDED), name, str(time.time()))
 
 
 def _release(lock: Lock) -> None:

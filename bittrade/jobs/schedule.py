@@ -32,6 +32,7 @@ LEDGER_QUEUES = (LEDGER_QUEUE,)
 # Whatever has this prefix and is not in the table was withdrawn; other entries are not ours.
 ID_PREFIX = "bittrade-"
 JOBS_MODULE = "bittrade.jobs."
+CLOCKS_DIFFER_S = 5.0  # of two schedulers
 MATCH = "bittrade-match"
 
 # When the original refreshes each chart, in UTC.
@@ -71,6 +72,17 @@ class ScheduleEntry:
         if self.interval_s is not None:
             return after + self.interval_s
         return next_cron(str(self.cron), after=after)
+
+    def period_s(self, *, after: float) -> float:
+        """Return the longer of the two regular pauses that come after `after`."""
+        first = self.next_due(after=after)
+        second = self.next_due(after=first)
+        return max(second - first, self.next_due(after=second) - second)
+
+    @property
+    def job_name(self) -> str:
+        """Return the name under which its runs are locked and noted."""
+        return "-".join([self.function.rpartition(".")[2], *self.args])
 
 
 def next_cron(line: str, *, after: float) -> float:
@@ -219,9 +231,10 @@ class Reconciliation:
     added: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    brought_back: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.replaced or self.removed)
+        return bool(self.added or self.replaced or self.removed or self.brought_back)
 
 
 def reconcile(
@@ -230,7 +243,7 @@ def reconcile(
     """Make the entries in Redis equal to the table. Safe to run from several processes at once."""
     now = datetime.now(UTC).timestamp() if now is None else now
     wanted = {entry.id: entry for entry in table}
-    added, replaced = [], []
+    added, replaced, brought_back = [], [], []
     for entry in wanted.values():
         template = _find_template(scheduler, entry.id)
         is_scheduled = entry.id in scheduler
@@ -240,11 +253,29 @@ def reconcile(
         elif template.meta.get("entry") != _description(entry):
             _save(scheduler, entry, due=entry.next_due(after=now), keep_due=False)
             replaced.append(entry.id)
+        elif _bring_back(scheduler, entry, now=now):
+            brought_back.append(entry.id)
     removed = _remove_withdrawn(scheduler, set(wanted))
-    result = Reconciliation(tuple(added), tuple(replaced), tuple(removed))
+    result = Reconciliation(tuple(added), tuple(replaced), tuple(removed), tuple(brought_back))
     if result:
-        logger.info("schedule: added %s, replaced %s, removed %s", *map(_names, (added, replaced, removed)))
+        touched = map(_names, (added, replaced, removed, brought_back))
+        logger.info("schedule: added %s, replaced %s, removed %s, brought back %s", *touched)
     return result
+
+
+def _bring_back(scheduler: OwnScheduler, entry: ScheduleEntry, *, now: float) -> bool:
+    """Move an entry that is due further ahead than its own period: a clock that was ahead put it there.
+
+    An interval is due at once, a cron line at its next moment.
+    """
+    latest = entry.next_due(after=now) + entry.first_after_s + CLOCKS_DIFFER_S
+    due = scheduler.connection.zscore(scheduler.scheduled_jobs_key, entry.id)
+    if due is None or due <= latest:
+        return False
+    moment = now if entry.cron is None else entry.next_due(after=now)
+    return bool(
+        scheduler.connection.zadd(scheduler.scheduled_jobs_key, {entry.id: moment}, xx=True, lt=True, ch=True)
+    )
 
 
 def _names(ids: Sequence[str]) -> str:

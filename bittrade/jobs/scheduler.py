@@ -20,8 +20,10 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from bittrade.jobs.alone import LOCK_S
+from bittrade.extensions import own_name
+from bittrade.jobs.alone import ENDED, LOCK_S
 from bittrade.jobs.schedule import (
+    CLOCKS_DIFFER_S,
     JOBS_MODULE,
     OwnScheduler,
     Reconciliation,
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 WATCHDOG_S = 5.0
+OVERDUE_S = 30.0  # nobody moved an entry on for so long after it was due
 RUN_MARK = "_at_"  # between an entry's id and its moment, in the id of a run
 
 
@@ -65,6 +68,7 @@ class SteadyScheduler(OwnScheduler):
         )
         self.table = table
         self._reconciled_at: float | None = None
+        self._began_at = time.time()
 
     def reconcile(self) -> Reconciliation:
         """Make the entries in Redis equal to the table, and note the time for the watchdog."""
@@ -142,6 +146,22 @@ class SteadyScheduler(OwnScheduler):
         """When each entry is due next, in Unix seconds."""
         due = self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True)
         return {raw.decode(): score for raw, score in due}
+
+    def list_overdue(self) -> list[str]:
+        """Return the entries that nobody queues, or whose runs have not ended for two periods and more."""
+        now = time.time()
+        due, ended = self.next_runs(), self.connection.hgetall(own_name(self._installation, ENDED))
+        return sorted(entry.id for entry in self.table if self._is_overdue(entry, due, ended, now))
+
+    def _is_overdue(
+        self, entry: ScheduleEntry, due: dict[str, float], ended: dict[bytes, bytes], now: float
+    ) -> bool:
+        if due.get(entry.id, now) < now - OVERDUE_S:
+            return True
+        # A run of before this scheduler began may be long ago because no scheduler ran.
+        noted = float(ended.get(entry.job_name.encode(), 0))
+        last = max(noted if noted <= now + CLOCKS_DIFFER_S else 0, self._began_at + entry.first_after_s)
+        return now - last > 2 * entry.period_s(after=now) + entry.ttl_s + entry.timeout_s
 
     def run_for_ever(self, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Tick each second until SIGTERM or SIGINT. Redis may go and come back; so may any single round fail."""

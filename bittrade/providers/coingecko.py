@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from bittrade.domain.pricing import TIMEFRAMES, ChartPoint, ChartSeries, PriceQuote, cents
+from bittrade.domain.pricing import MULTIPLIER_SCALE, TIMEFRAMES, ChartPoint, ChartSeries, PriceQuote, cents
 from bittrade.errors import AnswerRefused
 from bittrade.providers import figures
 from bittrade.providers.figures import MAX_BTC_USD, MAX_QUOTE_AGE
@@ -20,6 +20,7 @@ COIN = "bitcoin"
 MAX_USD_TOTAL = Decimal(10) ** 16  # market cap and volume; fits a BIGINT
 MAX_POINTS = 5_000
 MIN_POINTS = 2
+MAX_UNUSABLE_PCT = 10  # of a chart's points
 # How old the newest point of a chart may be, for CoinGecko's granularity: 5 minutes to 1 day, hourly to 90, then daily.
 MAX_CHART_AGE = {1: timedelta(hours=1), 7: timedelta(hours=6), 30: timedelta(hours=6), 90: timedelta(hours=6)}
 MAX_DAILY_CHART_AGE = timedelta(days=2)
@@ -41,6 +42,11 @@ class CoinGecko:
         """Fetch the current price. Raises ProviderError."""
         answer = self._get("/coins/markets", {"vs_currency": "usd", "ids": COIN})
         return parse_price(answer.data, now=answer.received_at, source=figures.source_of(answer, SOURCE))
+
+    def fetch_inr_rate(self) -> int:
+        """Fetch rupees for a dollar, in units of 1 / MULTIPLIER_SCALE. Raises ProviderError."""
+        answer = self._get("/simple/price", {"ids": COIN, "vs_currencies": "usd,inr"})
+        return parse_inr_rate(answer.data)
 
     def fetch_chart(self, timeframe: str) -> ChartSeries:
         """Fetch the chart of a key of TIMEFRAMES. Raises ProviderError."""
@@ -72,13 +78,24 @@ def parse_price(
     )
 
 
+def parse_inr_rate(data: Any) -> int:
+    """Validate an answer of `/simple/price` in both currencies. Raises AnswerRefused."""
+    prices = data.get(COIN) if isinstance(data, dict) else None
+    usd, inr = (
+        figures.decimal(prices.get(name)) if isinstance(prices, dict) else None for name in ("usd", "inr")
+    )
+    if usd is None or inr is None or not 0 < usd <= MAX_BTC_USD or not usd < inr <= MAX_USD_TOTAL:
+        raise AnswerRefused(f"{SOURCE}: there is no rate of rupees and dollars")
+    return int((inr / usd * MULTIPLIER_SCALE).to_integral_value(ROUND_HALF_UP))
+
+
 def parse_chart(data: Any, *, timeframe: str, now: datetime) -> ChartSeries:
     """Validate an answer of `/coins/bitcoin/market_chart`; the points come out oldest first. Raises AnswerRefused."""
     rows = data.get("prices") if isinstance(data, dict) else None
     if not isinstance(rows, list) or not MIN_POINTS <= len(rows) <= MAX_POINTS:
         raise AnswerRefused(f"{SOURCE}: the chart has no prices, or too few or too many")
     # The same moment twice: the later row wins.
-    points = {point.at: point for point in map(_chart_point, rows)}
+    points = {point.at: point for point in _usable_points(rows)}
     ordered = tuple(points[at] for at in sorted(points))
     days = TIMEFRAMES[timeframe]
     max_age = MAX_CHART_AGE.get(days, MAX_DAILY_CHART_AGE)
@@ -97,6 +114,19 @@ def _find_coin(data: Any) -> dict[str, Any]:
         if isinstance(coin, dict) and coin.get("id") == COIN:
             return coin
     raise AnswerRefused(f"{SOURCE}: {COIN} is missing from the markets")
+
+
+def _usable_points(rows: list[Any]) -> list[ChartPoint]:
+    """Return the points that can be used; the others are left out, up to a share. Raises AnswerRefused beyond it."""
+    points, refusals = [], []
+    for row in rows:
+        try:
+            points.append(_chart_point(row))
+        except AnswerRefused as refusal:
+            refusals.append(refusal)
+    if refusals and (len(refusals) * 100 > MAX_UNUSABLE_PCT * len(rows) or len(points) < MIN_POINTS):
+        raise refusals[0]
+    return points
 
 
 def _chart_point(row: Any) -> ChartPoint:

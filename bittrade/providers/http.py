@@ -183,9 +183,9 @@ class HttpClient:
                     verify=True,
                 ) as response:
                     _check_status(response)
-                    _check_content_type(response)
                     body = self._read_body(response, deadline)
-                    return Answer(strict_json(body), response.headers.get("Server", ""), datetime.now(UTC))
+                    data = _parsed(body, response)
+                    return Answer(data, response.headers.get("Server", ""), datetime.now(UTC))
             except requests.exceptions.SSLError:
                 raise ProviderError("its certificate could not be verified") from None
             except (requests.ConnectTimeout, requests.ConnectionError) as failure:
@@ -221,10 +221,15 @@ def _check_status(response: requests.Response) -> None:
     raise ProviderError(f"answered {status}{hint}")
 
 
-def _check_content_type(response: requests.Response) -> None:
+def _parsed(body: bytes, response: requests.Response) -> Any:
+    """Return the JSON, whatever it was sent as: what is called a web page and is none may still be the answer."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
-        raise AnswerRefused("did not send JSON")
+    try:
+        return strict_json(body)
+    except AnswerRefused:
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise AnswerRefused("did not send JSON") from None
+        raise
 
 
 def _kind(failure: BaseException) -> str:
@@ -245,18 +250,24 @@ def retry_after(value: str | None, *, now: datetime | None = None) -> float | No
 
 
 def strict_json(body: bytes) -> Any:
-    """Parse UTF-8 JSON: integers as int, other numbers as Decimal. Raises ProviderError for anything doubtful."""
+    """Parse UTF-8 JSON: integers as int, other numbers as Decimal, and None for a number that nobody can use.
+
+    An unusable number only costs what it stands for. Raises AnswerRefused for what is doubtful as a whole.
+    """
     _check_depth(body)
     try:
-        return json.loads(
+        data = json.loads(
             body.decode("utf-8", errors="strict"),
             parse_constant=_refuse_constant,
             parse_float=_number,
-            parse_int=lambda text: int(_number(text)),
+            parse_int=_integer,
             object_pairs_hook=_object,
         )
     except (ValueError, RecursionError):
         raise AnswerRefused("sent malformed JSON") from None
+    if data is None:
+        raise AnswerRefused("sent nothing, or one absurd number")
+    return data
 
 
 def _check_depth(body: bytes) -> None:
@@ -271,15 +282,18 @@ def _refuse_constant(_text: str) -> NoReturn:
     raise AnswerRefused("sent a number that is not finite")
 
 
-def _number(text: str) -> Decimal:
-    # Bounded before any arithmetic: int(Decimal("1e1000000")) alone would burn half a minute.
+def _number(text: str) -> Decimal | None:
+    """Return the number; None beyond what any figure can be, before any arithmetic: int(Decimal("1e1000000")) takes long."""
     try:
         number = Decimal(text) if len(text) <= MAX_NUMBER_CHARACTERS else None
     except InvalidOperation:
-        number = None
-    if number is None or abs(number.adjusted()) > MAX_NUMBER_EXPONENT:
-        raise AnswerRefused("sent an absurd number")
-    return number
+        return None
+    return None if number is None or abs(number.adjusted()) > MAX_NUMBER_EXPONENT else number
+
+
+def _integer(text: str) -> int | None:
+    number = _number(text)
+    return None if number is None else int(number)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

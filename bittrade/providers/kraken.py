@@ -35,13 +35,20 @@ def parse_price(
     data: Any, *, now: datetime, source: str = SOURCE, max_age: timedelta = figures.MAX_QUOTE_AGE
 ) -> PriceQuote:
     """Validate an answer of `/Trades`. Raises AnswerRefused."""
-    if not isinstance(data, dict) or data.get("error") != []:
+    if not isinstance(data, dict) or not _is_without_errors(data.get("error")):
         raise AnswerRefused(f"{SOURCE}: reports an error")
     price, at = _last_trade(data.get("result"))
     as_of = figures.unix_time(at, "the trade's time", source=SOURCE)
     figures.check_recent(as_of, now=now, max_age=max_age, what="price", source=SOURCE)
     cents = figures.price_cents(figures.decimal_text(price), source=SOURCE)
     return PriceQuote(btc_usd_cents=cents, as_of=as_of, source=source)
+
+
+def _is_without_errors(messages: Any) -> bool:
+    """Return whether there are only warnings: they begin with W, errors with E, and a result may stand beside them."""
+    return isinstance(messages, list) and all(
+        isinstance(message, str) and message.startswith("W") for message in messages
+    )
 
 
 def _last_trade(result: Any) -> tuple[Any, Any]:

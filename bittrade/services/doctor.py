@@ -164,7 +164,16 @@ def _price() -> Iterator[Finding]:
         return  # the database's own finding says why
     if status["trading"] in TRADING_REMEDIES:
         yield Finding(*TRADING_REMEDIES[status["trading"]])
-    if status["checked_at"] is None and status["feed"] == "fresh":
+    age_ms = status["age_ms"]
+    is_fetched = age_ms is not None and age_ms < 2000 * _config("PRICE_INTERVAL_S")
+    if status["overdue_jobs"] is None and not is_fetched:
+        yield Finding("No scheduler runs", "Run `python worker.py scheduler`, and look at its log")
+    if status["overdue_jobs"]:
+        yield Finding(
+            f"Jobs are overdue: {', '.join(status['overdue_jobs'])}",
+            "Run `python worker.py` (a second one, if the first is busy), and look at its log",
+        )
+    if market.is_unchecked():
         yield Finding(
             "The price comes from one source: no other has confirmed it within PRICE_WINDOW_S",
             "See in /api/market/status why the other sources don't answer; name more than one in PRICE_SOURCES",

@@ -56,12 +56,13 @@ def _check_now() -> dict[str, Any]:
     )
     is_up, age, trading, proof = database if database is not None else _UNREACHED
     redis = redis or redis_servers.AWAY
+    overdue = _within_limit(_redis_asker, market.list_overdue_jobs) if redis != redis_servers.AWAY else None
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
     return {
         "status": "DOWN"
         if not is_up
         else "OK"
-        if redis == redis_servers.WRITABLE and trading == "open" and not proof.is_alarm
+        if redis == redis_servers.WRITABLE and trading == "open" and not proof.is_alarm and not overdue
         else "DEGRADED",
         "database": "connected" if is_up else "disconnected",
         "redis": redis,
@@ -70,6 +71,7 @@ def _check_now() -> dict[str, Any]:
         "trading": trading,
         "ledger_proof": proof.state,
         "ledger_proof_age_ms": proof.age_ms,
+        "overdue_jobs": overdue,
     }
 
 

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
-from bittrade.domain.pricing import Multipliers
-from bittrade.errors import InvalidInput
+from bittrade.domain.pricing import Multipliers, doubts_about
+from bittrade.errors import InvalidInput, NotConfirmed
 from bittrade.models import Setting
 from bittrade.services import audit
 
@@ -19,8 +19,13 @@ def list_settings() -> dict[str, str]:
         return read_all(session)
 
 
-def set_setting(key: str, value: str) -> dict[str, str]:
-    """Change one setting; all of them come back. Raises InvalidInput for an unknown key or an unfit value."""
+def set_setting(
+    key: str, value: str, *, is_confirmed: bool = False, market_rate: int | None = None
+) -> dict[str, str]:
+    """Change one setting; all of them come back. Open quotes are void by it (`services/quotes.py`).
+
+    Raises InvalidInput for an unknown key or an unfit value, and NotConfirmed for one that may be a slip.
+    """
     if key not in DEFAULTS:
         raise InvalidInput(f"Unknown setting {key!r}. There are: {', '.join(sorted(DEFAULTS))}")
 
@@ -28,8 +33,11 @@ def set_setting(key: str, value: str) -> dict[str, str]:
         # All rows are locked, so that two changes can't cross and leave the buy rate below the sell rate.
         rows = {row.key: row for row in session.scalars(sa.select(Setting).with_for_update())}
         values = DEFAULTS | {name: row.value for name, row in rows.items()}
+        multipliers_before = multipliers(values)
         before, values[key] = values[key], value
-        multipliers(values)
+        doubts = doubts_about(multipliers_before, multipliers(values), market_rate)
+        if doubts and not is_confirmed:
+            raise NotConfirmed(f"Are you sure? {'; '.join(doubts)}")
         if key in rows:
             rows[key].value, rows[key].updated_at = value, wire.now()
         else:

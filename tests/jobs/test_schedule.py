@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from flask import Flask
 from redis import Redis
 
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.extensions import own_name
+from bittrade.jobs.alone import alone
 from bittrade.jobs.schedule import (
     LEDGER_QUEUES,
     QUEUES,
@@ -328,3 +330,65 @@ def test_it_says_when_everything_runs_next(redis: Redis, new_scheduler: NewSched
     scheduler = new_scheduler((HOURLY, OFTEN))
     scheduler.reconcile()
     assert scheduler.next_runs() == _due(redis)
+
+
+# --- clocks that were ahead, and jobs that do not run -----------------------------------------------------------------
+
+
+def test_what_a_clock_that_was_ahead_put_days_away_is_brought_back_also_at_the_start(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    new_scheduler((HOURLY, OFTEN)).tick()
+    redis.flushdb()
+    reconcile(new_scheduler(()), (HOURLY, OFTEN), now=time.time() + 3 * 86_400)
+    redis.delete(PRICE_RUNS, MARKET_RUNS)
+    assert new_scheduler((HOURLY, OFTEN)).tick() == [OFTEN.id]
+    due = _due(redis)
+    assert due[OFTEN.id] == pytest.approx(time.time() + 30, abs=2)
+    assert due[HOURLY.id] == HOURLY.next_due(after=time.time())
+
+
+def test_what_is_due_within_its_own_period_stays_where_it_is(
+    redis: Redis, new_scheduler: NewScheduler
+) -> None:
+    late = replace(OFTEN, id="bittrade-late", first_after_s=20)
+    scheduler = new_scheduler(())
+    reconcile(scheduler, (HOURLY, OFTEN, late), now=1000.0)
+    redis.zadd(SCHEDULED, {OFTEN.id: 1034.0, late.id: 1054.0, HOURLY.id: 3600.0})
+    assert not reconcile(scheduler, (HOURLY, OFTEN, late), now=1000.0)
+    redis.zadd(SCHEDULED, {OFTEN.id: 1036.0, late.id: 1056.0, HOURLY.id: 3606.0})
+    result = reconcile(scheduler, (HOURLY, OFTEN, late), now=1000.0)
+    assert result.brought_back == (HOURLY.id, OFTEN.id, late.id)
+    assert _due(redis) == {OFTEN.id: 1000.0, late.id: 1000.0, HOURLY.id: 3600.0}
+
+
+def test_an_entry_that_nobody_moves_on_is_overdue(redis: Redis, new_scheduler: NewScheduler) -> None:
+    scheduler = new_scheduler((HOURLY, OFTEN))
+    scheduler.tick()
+    assert scheduler.list_overdue() == []
+    redis.zadd(SCHEDULED, {OFTEN.id: time.time() - 31})
+    assert scheduler.list_overdue() == [OFTEN.id]
+
+
+def test_a_job_whose_runs_no_longer_end_is_overdue_until_one_does(
+    redis: Redis, app: Flask, new_scheduler: NewScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(OFTEN, function="bittrade.jobs.market.run")
+    scheduler = new_scheduler((entry,))
+    scheduler.tick()
+    began = time.time()
+
+    def update_price() -> str:
+        return "done"
+
+    update_price.__name__ = entry.job_name
+    for later_s, is_overdue in ((100, False), (600, True)):
+        monkeypatch.setattr(time, "time", lambda later_s=later_s: began + later_s)
+        redis.zadd(SCHEDULED, {entry.id: time.time()})
+        assert (scheduler.list_overdue() == [entry.id]) is is_overdue
+    assert alone(update_price)() == "done"
+    assert scheduler.list_overdue() == []
+    monkeypatch.setattr(time, "time", lambda: began + 600 - 3600)  # and the clock that noted it was ahead
+    redis.zadd(SCHEDULED, {entry.id: time.time()})
+    scheduler._began_at = time.time() - 3600
+    assert scheduler.list_overdue() == [entry.id]

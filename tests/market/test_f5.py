@@ -15,7 +15,7 @@ from tests.fixtures import dollars
 pytestmark = pytest.mark.usefixtures("inside", "in_no_time")
 PRICE_FEEDS = ("price", "coinbase", "kraken")
 # What is believable by itself has tests of its own: test_sanity.py (jump, factor) and test_sources.py (stuck).
-ROWS = [*(set(MODES) - {"normal", "status", "jump", "factor", "stuck"}), "429", "500", "302"]
+ROWS = [*(set(MODES) - {"normal", "status", "as_html", "jump", "factor", "stuck"}), "429", "500", "302"]
 
 
 @pytest.fixture(autouse=True)

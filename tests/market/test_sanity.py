@@ -421,3 +421,28 @@ def test_a_source_whose_clock_runs_ahead_gives_no_price(simulator: Simulator, fe
     assert current["btc_usd_price"] == 50_010
     name = {"price": "coingecko"}.get(feed, feed)
     assert "of the future" in source(name)["last_failure"]
+
+
+def test_doctor_says_when_nobody_confirms_the_price(simulator: Simulator) -> None:
+    def faults() -> str:
+        return " ".join(finding.fault for finding in doctor.examine())
+
+    check_is_due()
+    assert "comes from one source" not in faults()
+    long_ago = wire.now() - timedelta(seconds=301)
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(BitcoinData).values(created_at=long_ago))
+    assert "comes from one source" in faults()
+    market.update_price()
+    assert "comes from one source" not in faults()
+
+
+def test_doctor_says_when_one_source_could_lead_the_price_further_than_the_spread_covers(
+    inside: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faults() -> str:
+        return " ".join(finding.fault for finding in doctor.examine())
+
+    assert "further than the spread covers" not in faults()
+    monkeypatch.setitem(inside.config, "PRICE_CONFIRM_WITHIN_PCT", 1.2)
+    assert "further than the spread covers" in faults()

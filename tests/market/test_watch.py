@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from bittrade import cache, wire
 from bittrade.extensions import db, own_name
 from bittrade.models import BitcoinData
-from bittrade.services import halt, market, settings
+from bittrade.services import doctor, halt, health, market, settings
 from bittrade.services.market import price as market_price
 from bittrade.services.market import watch as market_watch
 from bittrade.sockets.delivery import MARK_BYTES
@@ -301,3 +301,27 @@ def test_with_the_database_away_a_price_from_the_cache_is_still_served(
     monkeypatch.setattr(market_price, "FRESH_MS", -1)
     monkeypatch.setattr(market_price, "USABLE_MS", -1)
     assert market.get_rates()["btc_usd_price"] == 45_000
+
+
+# --- jobs that are overdue ----------------------------------------------------------------------------------------
+
+
+def test_an_overdue_job_is_in_the_status_health_and_doctor(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_memory", health._Memory())
+    market.record_price(dollars(45_000))
+    assert "No scheduler runs" not in [finding.fault for finding in doctor.examine()]
+    make_older(61)
+    assert "No scheduler runs" in [finding.fault for finding in doctor.examine()]
+    market_watch.look({"bittrade-price": 1.0}, ["bittrade-ledger"])
+    assert client.get("/api/market/status").get_json()["overdue_jobs"] == ["bittrade-ledger"]
+    body = client.get("/api/health").get_json()
+    assert (body["status"], body["trading"], body["overdue_jobs"]) == (
+        "DEGRADED",
+        "open",
+        ["bittrade-ledger"],
+    )
+    faults = [finding.fault for finding in doctor.examine()]
+    assert "Jobs are overdue: bittrade-ledger" in faults
+    assert "No scheduler runs" not in faults

@@ -7,11 +7,12 @@ import pytest
 from bittrade.providers.alternative_me import AlternativeMe
 from bittrade.providers.coingecko import CoinGecko
 from bittrade.providers.http import HttpClient, PausesInMemory
-from dev.simulator import Simulator, running_simulator
+from dev.simulator import Simulator, gzip_bomb, running_simulator
 
 
 @pytest.fixture(scope="session")
 def _one_simulator() -> Iterator[Simulator]:
+    gzip_bomb()  # made once, and no test waits for it
     with running_simulator() as simulator:
         yield simulator
 

@@ -141,6 +141,16 @@ def test_a_doubtful_chart_is_refused_whole(data: object) -> None:
         parse_chart(data, timeframe="1d", now=NOW)
 
 
+@pytest.mark.parametrize("junk", [None, [], [1], [None, 1], [1, None], "x"])
+def test_unusable_points_are_left_out_up_to_a_tenth(junk: object) -> None:
+    data = _points(18)
+    data["prices"] += [junk, junk]
+    assert len(parse_chart(data, timeframe="1d", now=NOW).points) == 18
+    data["prices"].append(junk)
+    with pytest.raises(AnswerRefused):
+        parse_chart(data, timeframe="1d", now=NOW)
+
+
 def test_a_chart_that_ends_long_ago_is_refused() -> None:
     with pytest.raises(ProviderError, match="s old"):
         parse_chart(_points(), timeframe="1d", now=NOW + timedelta(hours=2))

@@ -121,6 +121,14 @@ def test_an_answer_of_kraken_without_exactly_our_trades_is_refused(data: object)
         kraken.parse_price(data, now=NOW)
 
 
+def test_a_warning_of_kraken_beside_a_result_is_no_failure() -> None:
+    data = {"error": ["WGeneral:Be warned"], "result": {"XXBTZUSD": [TRADE], "last": "1"}}
+    assert kraken.parse_price(data, now=NOW).btc_usd_cents > 0
+    for message in ("EGeneral:Internal error", "", None):
+        with pytest.raises(AnswerRefused, match="reports an error"):
+            kraken.parse_price({**data, "error": ["WGeneral:Be warned", message]}, now=NOW)
+
+
 def test_a_clock_a_little_ahead_is_believed_but_gains_nothing() -> None:
     ahead = coinbase.parse_price(COINBASE | {"time": "2026-01-01T12:00:04Z"}, now=NOW)
     assert believed_as_of(ahead.as_of, NOW) == NOW - MAX_AHEAD

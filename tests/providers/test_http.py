@@ -167,5 +167,17 @@ def test_doubtful_json_is_refused_at_once(body: bytes) -> None:
     assert time.monotonic() - began < 0.5
 
 
+@pytest.mark.parametrize("number", ["1e-400", "-1e400", "0e-99", "1e1000000", "9" * 5000, "1" * 65])
+def test_an_absurd_number_costs_only_what_it_stands_for(number: str) -> None:
+    began = time.monotonic()
+    assert strict_json(f'{{"unused": {number}, "price": 1}}'.encode()) == {"unused": None, "price": 1}
+    assert time.monotonic() - began < 0.5
+
+
+def test_json_that_is_sent_as_a_web_page_is_json(simulator: Simulator) -> None:
+    simulator.set("as_html")
+    assert _fetch(simulator)
+
+
 def test_brackets_inside_of_strings_are_no_nesting() -> None:
     assert strict_json(b'["' + b"[" * 100 + b'\\"]"]') == ["[" * 100 + '"]']

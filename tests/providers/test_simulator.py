@@ -46,6 +46,7 @@ def test_the_program_serves_every_format_is_controlled_over_http_and_ends_cleanl
         "sentiment": "normal",
         "coinbase": "normal",
         "kraken": "normal",
+        "rupees": "normal",
     }
     refused = requests.get(url + MARKETS, timeout=2)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "9")

@@ -1,14 +1,17 @@
 """Settings that operators change while the servers run."""
 
+from collections.abc import Callable
+
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from bittrade.errors import InvalidInput
+from bittrade.errors import InvalidInput, NotConfirmed
 from bittrade.extensions import db
 from bittrade.models import AuditEvent
 from bittrade.services import settings
-from tests.fixtures import together
+from tests.fixtures import Person, set_price, together
+from tests.money.conftest import Trader
 
 pytestmark = pytest.mark.usefixtures("inside")
 
@@ -64,3 +67,40 @@ def test_two_changes_at_once_cannot_cross(on_both_databases: Flask) -> None:
 
     results = together(2, change)
     assert sorted(results) == [False, True]
+
+
+# --- slips of the hand ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "market_rate", "is_doubtful"),
+    [
+        ("95.55", None, False),
+        ("95.56", None, True),  # more than 5 % at once
+        ("9100", None, True),
+        ("92", 890_000, False),
+        ("92", 800_000, False),  # exactly 15 % from the market's 80 rupees
+        ("92.01", 800_000, True),
+        ("92", 1_090_000, True),
+    ],
+)
+def test_a_large_step_or_one_far_from_the_market_has_to_be_confirmed(
+    value: str, market_rate: int | None, is_doubtful: bool
+) -> None:
+    if is_doubtful:
+        with pytest.raises(NotConfirmed, match="the buy multiplier would"):
+            settings.set_setting("buy_multiplier", value, market_rate=market_rate)
+        assert settings.list_settings()["buy_multiplier"] == "91"
+    settings.set_setting("buy_multiplier", value, is_confirmed=is_doubtful, market_rate=market_rate)
+    assert settings.list_settings()["buy_multiplier"] == value
+
+
+def test_new_multipliers_void_open_quotes(inside: Flask, make_user: Callable[..., Person]) -> None:
+    set_price(inside)
+    trader = Trader(make_user(inr=1000), inside.test_client())
+    before = trader.post("/api/quote").get_json()["quote_id"]
+    settings.set_setting("buy_multiplier", "92")
+    answer = trader.trade("buy", "100", quote_id=before)
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "quote_expired")
+    after = trader.post("/api/quote").get_json()["quote_id"]
+    assert trader.trade("buy", "100", quote_id=after).get_json()["execution_price"] == 45_000 * 92

@@ -22,6 +22,7 @@ from bittrade.services.market.data import (
 )
 from bittrade.services.market.feed import (
     fill_missing,
+    find_inr_rate,
     is_price_neglected,
     update_chart,
     update_price,
@@ -37,11 +38,13 @@ from bittrade.services.market.price import (
     with_age_of_now,
 )
 from bittrade.services.market.retention import thin_prices
-from bittrade.services.market.watch import examine, get_status, read_news
+from bittrade.services.market.sanity import is_unchecked
+from bittrade.services.market.watch import examine, get_status, list_overdue_jobs, read_news
 
 __all__ = [
     "examine",
     "fill_missing",
+    "find_inr_rate",
     "find_price_age_ms",
     "get_candles",
     "get_chart",
@@ -52,8 +55,10 @@ __all__ = [
     "is_chart_fresh",
     "is_in_force",
     "is_price_neglected",
+    "is_unchecked",
     "list_history",
     "list_missing",
+    "list_overdue_jobs",
     "price_for_trade",
     "publish_rates",
     "read_news",

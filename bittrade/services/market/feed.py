@@ -34,7 +34,7 @@ LEFT_FOR_EACH_S = 3.0
 LEAST_S = 1.0  # with less there is no use in asking
 # Parts of the age up to which a price is traded on. Older than the first: the next source is asked too. Older than the
 # second: whoever gives such a price has failed. And when the newest price is older than the third, nobody fetches.
-OLD_PART, USELESS_PART, NEGLECTED_PART = 1 / 3, 2 / 3, 0.6
+OLD_PART, USELESS_PART, NEGLECTED_PART = 1 / 3, 2 / 3, 0.5
 
 
 def update_price() -> bool:
@@ -153,15 +153,31 @@ def _note_failure(name: str, reason: str, error: ProviderError, *, is_price: boo
         market_sanity.record_refusal(name, reason)
 
 
+def _coingecko(http: HttpClient) -> CoinGecko:
+    config = current_app.config
+    return CoinGecko(config["COINGECKO_API_URL"], http=http, api_key=config["COINGECKO_API_KEY"])
+
+
 def _price_source(name: str, http: HttpClient) -> PriceSource:
     config = current_app.config
     if name == coingecko.SOURCE:
-        return CoinGecko(config["COINGECKO_API_URL"], http=http, api_key=config["COINGECKO_API_KEY"])
+        return _coingecko(http)
     if name == coinbase.SOURCE:
         return Coinbase(config["COINBASE_API_URL"], http=http)
     if name == kraken.SOURCE:
         return Kraken(config["KRAKEN_API_URL"], http=http)
     raise ValueError(f"there is no source {name}")
+
+
+def find_inr_rate() -> int | None:
+    """Fetch the market's rupees for a dollar, in units of 1 / MULTIPLIER_SCALE; None where the source does not say."""
+    gate = Gate(coingecko.SOURCE, is_for_price=False)
+    http = HttpClient(deadline_s=SOURCE_DEADLINE_S, attempts=1, pauses=gate, permit=gate.permit)
+    try:
+        return _coingecko(http).fetch_inr_rate()
+    except ProviderError as error:
+        log.warning("rupees for a dollar: %s", error.message)
+        return None
 
 
 def update_sentiment() -> None:

@@ -296,7 +296,8 @@ def _price_event(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _freshness(document: dict[str, Any]) -> dict[str, Any]:
-    return age_document(datetime.fromisoformat(document["as_of"]), wire.now())
+    age = age_document(datetime.fromisoformat(document["as_of"]), wire.now())
+    return {**age, "stale_after_ms": max_age_ms()}
 
 
 def age_document(as_of: datetime, now: datetime) -> dict[str, Any]:

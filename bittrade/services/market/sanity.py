@@ -63,6 +63,17 @@ def is_check_due() -> bool:
     return checked is None
 
 
+def is_unchecked() -> bool:
+    """Return whether no second source has confirmed a price of the window, although there was time for that."""
+    with unit_of_work.reading() as session:
+        base = _find_base(session)
+    return (
+        base is not None
+        and base.checked_by is None
+        and wire.now() - base.created_at > _seconds("PRICE_CHECK_EVERY_S")
+    )
+
+
 def find_checked_at(session: Session) -> datetime | None:
     """Return when a second source last confirmed the price, within the window."""
     checked = _find_checked(session, since=wire.now() - _seconds("PRICE_WINDOW_S"))

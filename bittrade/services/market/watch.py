@@ -3,7 +3,7 @@
 `look` is called once a second by the scheduler's process (docs/adr/0006): that one lives when no job runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,17 +24,20 @@ STATE_KEY = "market-state"  # what was told last, for all schedulers there may b
 STATUS = "market_status"
 STATUS_TTL_S = 1
 NEXT_RUNS = "market_next_runs"
+OVERDUE = "market_overdue"
 NEXT_RUNS_TTL_S = 10
 MAX_EVENTS = 20
 HELD_REASON = "waits for confirmation"
 
 
-def look(next_runs: Mapping[str, float]) -> bool:
+def look(next_runs: Mapping[str, float], overdue: Sequence[str] = ()) -> bool:
     """Tell everyone if the feed went stale or came back, or trading was halted or resumed; whether it was told.
 
-    `next_runs` (Unix seconds by id) is kept for `get_status`. Raises DatabaseUnavailable, RedisError.
+    `next_runs` (Unix seconds by id) and the `overdue` jobs are kept for `get_status` and health.
+    Raises DatabaseUnavailable, RedisError.
     """
     cache.put(NEXT_RUNS, dict(next_runs), NEXT_RUNS_TTL_S)
+    cache.put(OVERDUE, {"jobs": list(overdue)}, NEXT_RUNS_TTL_S)
     market_price.tell_what_went_unsaid()
     with unit_of_work.reading() as session:
         state = _state(session, wire.now())
@@ -68,6 +71,7 @@ def _read_status() -> dict[str, Any]:
             "sources": market_sources.list_states(session, now),
             "prices": _price_events(session),
             "next_runs": _next_runs(),
+            "overdue_jobs": list_overdue_jobs(),
         }
 
 
@@ -122,6 +126,12 @@ def _price_event(row: BitcoinPriceEvent) -> dict[str, Any]:
         "reason": HELD_REASON if is_held else row.reason,
         "resolved_at": None if row.resolved_at is None else wire.timestamp(row.resolved_at),
     }
+
+
+def list_overdue_jobs() -> list[str] | None:
+    """Return the jobs that don't run when they should; None while no scheduler says so."""
+    found = cache.get(OVERDUE)
+    return None if found is None else found["jobs"]
 
 
 def _next_runs() -> dict[str, str] | None:
