@@ -396,10 +396,6 @@ class MarketStatusAnswer(Answer):
     trading: Literal["open", "halted", "price_uncertain", "no_price"] = Field(
         description="what a trade would meet now"
     )
-    ledger_proof: Literal["none", "right", "wrong", "late", "unfinished", "unknown"] = Field(
-        description="how the proof of the books stands"
-    )
-    ledger_proof_age_ms: int | None = Field(description="of the last proof that ended")
     source: str | None
     as_of: str | None
     age_ms: int | None
@@ -589,4 +585,8 @@ class HealthAnswer(Answer):
     trading: Literal["open", "halted", "price_uncertain", "no_price", "unknown"] = Field(
         description="what a trade would meet now"
     )
+    ledger_proof: Literal["none", "right", "wrong", "late", "unfinished", "unknown"] = Field(
+        description="how the proof of the books stands"
+    )
+    ledger_proof_age_ms: int | None = Field(description="of the last proof that ended")
     overdue_jobs: list[str] | None = Field(description="null while no scheduler runs")
