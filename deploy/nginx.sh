@@ -7,8 +7,12 @@ set -eu
 
 PATH="$PATH:/usr/sbin"  # where Debian has it, and only root looks
 here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-chmod 711 "$folder"  # started by root, its worker has to reach the cache in it
+if [ "$(id -u)" = 0 ]; then  # nginx then works as another user, who must get to the cache, also where TMPDIR is closed to others
+    folder=$(mktemp -d /tmp/bittrade-nginx.XXXXXX)
+    chmod 711 "$folder"
+else
+    folder=$(mktemp -d)
+fi
 trap 'rm -rf "$folder"' EXIT
 
 setsid nginx -e stderr -p "$folder" -c "$here/nginx-alone.conf" &

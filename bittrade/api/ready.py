@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from flask import Flask
 from gunicorn import SERVER
 from gunicorn.util import http_date
-from werkzeug.http import parse_list_header
 from werkzeug.test import run_wsgi_app
 
 from bittrade.api import limits
+from bittrade.domain.addresses import forwarded_address
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.extensions import socketio
 from bittrade.services import audit
@@ -113,11 +113,10 @@ class Ready:
         return Answer(now, news, status, "".join(lines), body)
 
     def _client(self, headers: Headers, remote_address: str) -> str:
-        """Who asks, as werkzeug's ProxyFix finds it."""
-        if not self._hops:
-            return remote_address
-        chain = parse_list_header(",".join(value for name, value in headers if name == "X-FORWARDED-FOR"))
-        return chain[-self._hops] if len(chain) >= self._hops else remote_address
+        """Who asks, as the front finds it."""
+        written = ",".join(value for name, value in headers if name == "X-FORWARDED-FOR")
+        forwarded = forwarded_address(written, self._hops)
+        return remote_address if forwarded is None else forwarded
 
 
 def list_paths(app: Flask) -> Iterable[str]:

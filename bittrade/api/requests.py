@@ -139,6 +139,8 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     for name, value in SAFE_HEADERS.items():
         response.headers.setdefault(name, value)
+    if current_app.config["CORS_ORIGINS"] != ["*"]:
+        response.vary.add("Origin")  # also where none was sent: a cache must not give that answer to a page
     if current_app.config["IS_PRODUCTION"]:
         response.headers.update(HSTS)
     response.headers["X-Request-Id"] = g.get("request_id", "")
