@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# What running needs is a third of what the checks need: a newcomer does not wait for the rest.
+RUN_STAMP := $(VENV)/.installed-to-run
 
 # Tests that speak with the real JavaScript client need its package; without npm they are skipped, aloud.
 NODE_LOCK  := $(wildcard tests/e2e/package-lock.json)
@@ -19,12 +21,23 @@ help:  ## List the verbs
 
 setup: $(STAMP)  ## Make .venv with everything that is pinned (instant when nothing changed)
 
-$(STAMP): requirements-dev.txt
+# Both make the virtual environment, whichever comes first. After the whole nothing is left to install for running.
+define make-venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BitTrade needs Python 3.11 or newer, not " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+endef
+
+$(STAMP): requirements-dev.txt
+	$(make-venv)
 	@echo "Installing what requirements-dev.txt pins into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $(RUN_STAMP) $@
+
+$(RUN_STAMP): requirements.txt requirements-run.txt
+	$(make-venv)
+	@echo "Installing what running needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt -r requirements-run.txt
 	@touch $@
 
 tests/e2e/node_modules/.installed: $(NODE_LOCK)
@@ -42,7 +55,7 @@ web/dist/index.html: $(WEB_SOURCES)
 	@cd web && npm ci --silent --no-audit --no-fund && npm run --silent build -- --logLevel warn
 	@touch $@
 
-run: $(STAMP) web  ## Run the whole server here: web, worker, scheduler, and what they need (Ctrl-C ends it)
+run: $(RUN_STAMP) web  ## Run the whole server here: web, worker, scheduler, and what they need (Ctrl-C ends it)
 	@exec $(BIN)/python -m dev.run
 
 # Most tests wait for a server more than they compute: three processes keep two cores busy.
@@ -81,7 +94,7 @@ format: $(STAMP)  ## Format, and mend what the linter can mend
 
 # Options of the machine's pip (its index, its folders) stay out of what is committed.
 lock: $(STAMP)  ## Compile requirements*.txt anew from requirements*.in, with the newest versions allowed
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-run requirements-dev; do \
 		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
 			--strip-extras --no-emit-options --output-file $$name.txt $$name.in || exit 1; \
 	done

@@ -47,7 +47,7 @@ def test_without_a_feed_it_says_so_aloud(report: dict | None) -> None:
 
 
 def test_every_dependency_is_locked_with_hashes_and_in_the_bill() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-run.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()
         packages = [line for line in text.splitlines() if line[:1].isalnum()]
         assert packages
