@@ -27,7 +27,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 import config
-from bittrade import cache, create_app, logs, wire
+from bittrade import cache, create_app, logs, unit_of_work, wire
 from bittrade.domain.pricing import PriceQuote
 from bittrade.extensions import db, own_name, socketio
 from bittrade.models import BitcoinData, Setting, Transaction
@@ -180,6 +180,12 @@ def new_app(
 def _every_warning_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some are logged once a minute, whatever test brought them about."""
     monkeypatch.setattr(logs, "_silent_until", {})
+
+
+@pytest.fixture(autouse=True)
+def _whoever_waits_gets_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person is asked to come back after three seconds; on a busy machine that would be the answer to any test."""
+    monkeypatch.setattr(unit_of_work, "_LANE_WAIT_S", 60)
 
 
 def key_of(app: Flask, name: str) -> str:
@@ -349,14 +355,14 @@ def together(count: int, work: Callable[[int], T]) -> list[T]:
     barrier = threading.Barrier(count)
 
     def run(number: int) -> T:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=60)
         return work(number)
 
     with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(run, range(count), timeout=45))
+        return list(threads.map(run, range(count), timeout=120))
 
 
-def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 10) -> None:
+def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 60) -> None:
     """Look until it is so; fail when it takes too long."""
     deadline = time.monotonic() + timeout_s
     while not is_so():

@@ -31,9 +31,10 @@ from dev.services import PrivateRedis, free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-READY_S = 30
-END_S = 20
-EVENT_S = 8
+# How long what must happen may take on a busy machine; how long it does take is measured by drills and benchmarks.
+READY_S = 90
+END_S = 60
+EVENT_S = 60
 PASSWORD = "a long enough pass phrase"
 
 
@@ -76,7 +77,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
-        _, left = psutil.wait_procs(family, timeout=5)
+        _, left = psutil.wait_procs(family, timeout=30)
         for process in left:
             process.kill()
         assert not left, f"{self.name} left {left} behind"
@@ -117,7 +118,7 @@ class System:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -131,7 +132,7 @@ class System:
         def is_ready() -> bool:
             assert web.popen.poll() is None, web.output
             try:
-                return requests.get(f"{self.url}/api/health", timeout=2).status_code == 200
+                return requests.get(f"{self.url}/api/health", timeout=60).status_code == 200
             except requests.RequestException:
                 return False
 
@@ -149,12 +150,12 @@ class System:
 
     def set_source_price(self, usd: float) -> None:
         """From the next fetch on, the source says this."""
-        answer = requests.post(f"{self.simulator_url}/control", json={"price": usd}, timeout=5)
+        answer = requests.post(f"{self.simulator_url}/control", json={"price": usd}, timeout=60)
         assert answer.ok, answer.text
 
     def _is_up(self, url: str) -> bool:
         try:
-            return requests.get(url, timeout=2).ok
+            return requests.get(url, timeout=60).ok
         except requests.RequestException:
             return False
 
@@ -171,12 +172,12 @@ class System:
         }
 
     def rates(self) -> dict[str, Any]:
-        answer = requests.get(f"{self.url}/api/market-rates", timeout=5)
+        answer = requests.get(f"{self.url}/api/market-rates", timeout=60)
         return answer.json() if answer.ok else {}
 
     def post(self, path: str, body: dict[str, Any] | None = None, token: str = "") -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return requests.post(f"{self.url}{path}", json=body or {}, headers=headers, timeout=20)
+        return requests.post(f"{self.url}{path}", json=body or {}, headers=headers, timeout=60)
 
     def new_person(self, *, inr: int = 0) -> "Person":
         """Register over HTTP; an operator deposits."""
@@ -441,7 +442,7 @@ def crowd_gets_all_once(system: System, javascript: JavaScriptSockets, *kinds: d
         for number in range(CROWD)
     ]
     for socket in crowd:
-        socket.wait_for("btc_price_update", timeout_s=20, without=("(connect_error)", "(disconnect)"))
+        socket.wait_for("btc_price_update", timeout_s=READY_S, without=("(connect_error)", "(disconnect)"))
     connected_after_s = time.monotonic() - began
     usd = system.rates()["btc_usd_price"]
     for change in ("92", "91"):

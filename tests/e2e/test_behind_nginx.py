@@ -85,7 +85,7 @@ def deployment(folder: Path, ports: dict[str, str]) -> Path:
 
 def is_up(url: str) -> bool:
     try:
-        return requests.get(f"{url}/api/health", timeout=2).status_code == 200
+        return requests.get(f"{url}/api/health", timeout=30).status_code == 200
     except requests.RequestException:
         return False
 
@@ -98,7 +98,7 @@ def test_two_hundred_clients_by_any_transport_lose_nothing(
 
 def test_sessions_are_spread_and_carry_their_process_name(system: System) -> None:
     polling = f"{system.url}/socket.io/?EIO=4&transport=polling"
-    names = {requests.get(polling, timeout=5).text.split('"sid":"')[1][:3] for _ in range(8)}
+    names = {requests.get(polling, timeout=60).text.split('"sid":"')[1][:3] for _ in range(8)}
     assert names == {"n1.", "n2."}
 
 
@@ -110,10 +110,10 @@ def test_the_client_s_own_address_is_known_and_a_forged_one_is_not_believed(syst
             f"{system.url}/api/auth/login",
             json={"email": person.email, "password": PASSWORD},
             headers={"X-Forwarded-For": "203.0.113.7"},
-            timeout=10,
+            timeout=60,
         )
         mine = {"Authorization": f"Bearer {answer.json()['token']}"}
-        sessions = session.get(f"{system.url}/api/auth/sessions", headers=mine, timeout=10).json()["sessions"]
+        sessions = session.get(f"{system.url}/api/auth/sessions", headers=mine, timeout=60).json()["sessions"]
     assert [each["address"] for each in sessions if each["current"]] == ["127.0.0.2"]
 
 
@@ -192,7 +192,7 @@ def reload(honcho: Process, name: str) -> None:
     process = psutil.Process(int(found[1]))
     before = process.children(recursive=True) if name != "nginx" else process.children()[0].children()
     process.send_signal(signal.SIGHUP)
-    _, left = psutil.wait_procs(before, timeout=20)
+    _, left = psutil.wait_procs(before, timeout=90)
     assert not left
     assert process.is_running()
 
@@ -206,7 +206,7 @@ def asking(url: str) -> Iterator[list[int]]:
     def ask() -> None:
         while not ended.wait(0.02):
             try:
-                answers.append(requests.get(f"{url}/api/market-rates", timeout=10).status_code)
+                answers.append(requests.get(f"{url}/api/market-rates", timeout=60).status_code)
             except requests.RequestException:
                 answers.append(0)
 
@@ -231,7 +231,7 @@ def test_at_sigterm_every_client_is_let_go_and_nothing_is_left(
     honcho.end()  # fails when it leaves a process behind
     took = time.monotonic() - began
     for socket in sockets:
-        assert socket.wait_for("(disconnect)", timeout_s=1) in ("transport close", "transport error")
+        assert socket.wait_for("(disconnect)", timeout_s=30) in ("transport close", "transport error")
     assert "SIGKILL" not in honcho.output
     assert not list(Path(system.environment["TMPDIR"]).iterdir())
     print(f"ended after {took:.1f} s")

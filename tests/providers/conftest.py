@@ -23,10 +23,17 @@ def simulator(_one_simulator: Simulator) -> Simulator:
     return _one_simulator
 
 
+GENEROUS_S = 60.0
+# Seconds of silence and in all, where a test waits for one of them to be over; everything else may take its time.
+BRIEF = {"slow": (0.3, GENEROUS_S), "drip": (GENEROUS_S, 0.6), "drip_headers": (GENEROUS_S, 0.6)}
+
+
 @pytest.fixture
-def http() -> HttpClient:
-    """The client with limits that a test can wait for."""
-    return HttpClient(read_timeout_s=0.3, deadline_s=0.6, attempts=1, pauses=PausesInMemory())
+def http(request: pytest.FixtureRequest) -> HttpClient:
+    """The client with the limits that this test's mode of the simulator runs into."""
+    mode = getattr(request.node, "callspec", None) and request.node.callspec.params.get("mode")
+    read_s, deadline_s = BRIEF.get(mode, (GENEROUS_S, GENEROUS_S))
+    return HttpClient(read_timeout_s=read_s, deadline_s=deadline_s, attempts=1, pauses=PausesInMemory())
 
 
 @pytest.fixture

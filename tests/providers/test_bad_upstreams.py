@@ -74,11 +74,11 @@ def test_a_broken_upstream_is_one_failed_fetch_that_ends_in_time(
     feed: tuple[str, Fetch], mode: str, simulator: Simulator
 ) -> None:
     name, fetch = feed
-    simulator.set(mode, path=name, seconds=0.05 if mode.startswith("drip") else 5)
+    simulator.set(mode, path=name, seconds=0.05 if mode.startswith("drip") else 50)
     began = time.monotonic()
     with pytest.raises(ProviderError, match=TRANSPORT[mode]):
         fetch()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 45
     assert simulator.requests(name) == 1
 
 

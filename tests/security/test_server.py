@@ -27,7 +27,7 @@ def address(system: System) -> tuple[str, int]:
     return host, int(port)
 
 
-def exchange(system: System, raw: bytes, *, timeout_s: float = 8) -> bytes:
+def exchange(system: System, raw: bytes, *, timeout_s: float = 30) -> bytes:
     """Everything that the server says to these bytes, until it closes or is silent."""
     with socket.create_connection(address(system), timeout=timeout_s) as connection:
         with suppress(ConnectionError):  # refused before all of it was sent
@@ -157,11 +157,12 @@ def test_other_headers_with_an_underscore_go_no_further(system: System) -> None:
 
 @pytest.mark.parametrize("connection", [b"keep-alive", b"close", b"upgraded", b""])
 def test_a_websocket_without_its_connection_header_is_400(system: System, connection: bytes) -> None:
-    said = exchange(system, WEBSOCKET + b"Connection: " + connection + b"\r\n\r\n", timeout_s=3)
+    said = exchange(system, WEBSOCKET + b"Connection: " + connection + b"\r\n\r\n")
     assert statuses(said) == [400]
     assert b"bad_request" in said
-    lists = exchange(system, WEBSOCKET + b"Connection: keep-alive, Upgrade\r\n\r\n", timeout_s=1)
-    assert statuses(lists) == [101]
+    with socket.create_connection(address(system), timeout=GENEROUS_S) as open_for_long:
+        open_for_long.sendall(WEBSOCKET + b"Connection: keep-alive, Upgrade\r\n\r\n")
+        assert statuses(open_for_long.recv(4096)) == [101]
 
 
 def test_well_formed_chunks_are_read(system: System) -> None:

@@ -41,7 +41,7 @@ class Listener:
         self._marks.publish(self._channel, "mark")
         names: list[str] = []
         while True:
-            message = self._pubsub.get_message(timeout=5)
+            message = self._pubsub.get_message(timeout=60)
             if message is None:
                 continue
             if message["data"] == b"mark":

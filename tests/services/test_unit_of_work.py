@@ -111,7 +111,7 @@ def test_a_deadlock_runs_the_whole_work_again(on_mariadb: Flask) -> None:
             add(session, users[number])
             session.flush()
             if tries == 1:
-                both_hold_one.wait(timeout=10)
+                both_hold_one.wait(timeout=60)
             add(session, users[1 - number])
             session.flush()
 

@@ -71,6 +71,22 @@ def test_a_cached_page_serves_smaller_limits_with_an_exact_has_more(app: Flask, 
         assert page["hasMore"] is has_more
 
 
+@pytest.mark.parametrize("rows", [50, 51, 52])
+def test_the_last_page_that_the_cache_could_hold_has_an_exact_has_more(
+    app: Flask, client: FlaskClient, rows: int
+) -> None:
+    """The cache keeps one row more than a page has by default; a page of one more has to ask the database."""
+    user = new_user(app)
+    with app.app_context():
+        for amount in range(1, rows + 1):
+            funds.deposit(user.id, Funds(amount, 0))
+    for _ in range(2):
+        for limit in (49, 50, 51, 52):
+            page = client.get(f"/api/transactions?limit={limit}", headers=user.headers).get_json()
+            assert len(page["transactions"]) == min(limit, rows)
+            assert page["hasMore"] is (rows > limit)
+
+
 def test_what_redis_holds_of_an_earlier_moment_is_not_served(
     app: Flask, client: FlaskClient, redis_url: str
 ) -> None:
