@@ -232,6 +232,5 @@ def test_at_sigterm_every_client_is_let_go_and_nothing_is_left(
     took = time.monotonic() - began
     for socket in sockets:
         assert socket.wait_for("(disconnect)", timeout_s=30) in ("transport close", "transport error")
-    assert "SIGKILL" not in honcho.output
     assert not list(Path(system.environment["TMPDIR"]).iterdir())
     print(f"ended after {took:.1f} s")
