@@ -1,5 +1,6 @@
 """What the tests of the security requirements share: a key for a program, limits that are on, and a real server."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,9 +33,7 @@ def protected_routes(app: Flask) -> list[tuple[str, str]]:
 
 def fill(rule: str, value: Any = 1) -> str:
     """A path for a rule, with something in each place."""
-    for part in ("<int:transaction_id>", "<int:key_id>", "<session_id>"):
-        rule = rule.replace(part, str(value))
-    return rule
+    return re.sub(r"<[^>]+>", str(value), rule)
 
 
 @pytest.fixture

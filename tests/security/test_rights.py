@@ -15,6 +15,8 @@ from bittrade.services import api_keys, auth, quotes, sessions
 from tests.fixtures import PASSWORD, Person, new_user, wait_until
 from tests.security.conftest import BUY, bearer
 
+ORDER = {"side": "buy", "type": "limit", "limit_price": 4_000_000, "amount": "1000", "currency": "inr"}
+PLAN = {"plan_type": "DCA_BUY", "frequency": "DAILY", "amount_per_execution_inr": 100}
 NEW_PASSWORD = "entirely different words"
 # The row is held, so who asks for it waits. (What InnoDB itself says of waiting is cached for as long as one looks.)
 WAITING = sa.text(
@@ -40,6 +42,8 @@ ENDS: dict[str, Callable[[Person], object]] = {
 REQUESTS = {
     "a trade": ("POST", "/api/trade", BUY),
     "a quote": ("POST", "/api/quote", None),
+    "an order": ("POST", "/api/orders", ORDER),
+    "a plan": ("POST", "/api/dca-plans", PLAN),
 }
 
 
