@@ -32,7 +32,7 @@ USER_BALANCE_TTL_S = 600
 USER_TRANSACTIONS_TTL_S = 3600
 # Raise it when the shape of anything cached changes: an older release, or another program with the same keys, may have
 # filled the cache, and what it wrote must not be served.
-FORMAT = 2
+FORMAT = 3
 _FORMAT_KEY = "bittrade_format"
 # After a failure nobody asks again for this long: a Redis that hangs costs one time-out, not one a request.
 PAUSE_S = 1.0

@@ -24,6 +24,7 @@ from bittrade.services import (
     halt,
     ledger,
     market,
+    node_import,
     settings,
     traffic,
 )
@@ -38,6 +39,7 @@ ledger_group = AppGroup("ledger", help="The books.")
 trading_group = AppGroup("trading", help="Halt and resume trading.")
 transaction_group = AppGroup("transaction", help="Corrections.")
 audit_group = AppGroup("audit", help="Who did what.")
+import_group = AppGroup("import", help="The move from another system.")
 GROUPS = (
     user_group,
     balance_group,
@@ -47,6 +49,7 @@ GROUPS = (
     trading_group,
     transaction_group,
     audit_group,
+    import_group,
 )
 
 
@@ -203,6 +206,10 @@ def verify(is_whole: bool, against: TextIO | None) -> None:
         raise click.UsageError("a digest is compared with the whole of the books: leave out --recent")
     digest = None if against is None else ledger.read_digest(against)
     proof = ledger.verify(digest=digest) if is_whole else ledger.verify_recent()
+    _print_proof(proof)
+
+
+def _print_proof(proof: ledger.Proof) -> None:
     for fault in proof.faults:
         click.echo(fault, err=True)
     click.echo(f"{proof.transactions} transactions, {proof.legs} legs, {proof.balances} balances")
@@ -258,6 +265,30 @@ def reverse_transaction(transaction_id: int, why: str) -> None:
     """Post the opposite of a transaction."""
     posted = corrections.reverse_transaction(transaction_id, why=why)
     click.echo(f"transaction {posted.transaction_id} reverses {transaction_id}")
+
+
+@import_group.command("node")
+@click.option(
+    "--from",
+    "address",
+    required=True,
+    envvar="BITTRADE_IMPORT_FROM",
+    help="the original's database, mysql://…; also as BITTRADE_IMPORT_FROM, which no list of processes shows",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="only report; write nothing")
+@operation
+def import_from_node(address: str, is_dry: bool) -> None:
+    """Bring the original server's users, balances and history into an empty BitTrade; a second run goes on."""
+    report = node_import.import_node(address, is_dry=is_dry)
+    for remark in report.remarks:
+        click.echo(f"- {remark}")
+    click.echo(
+        f"{'would import' if is_dry else 'imported'} {report.users} users, {report.transactions} past transactions, "
+        f"₹{report.inr} and {report.satoshis} satoshis; {report.users_before} users were here already; "
+        f"{len(report.remarks)} remarks"
+    )
+    if not is_dry:
+        _print_proof(ledger.verify())
 
 
 @audit_group.command("tail")

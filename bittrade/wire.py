@@ -64,7 +64,8 @@ def rates(btc_usd_cents: int, value: Rates) -> dict[str, Any]:
 def transaction(row: Any) -> dict[str, Any]:
     """One row of the history; `cached` is set by who serves it.
 
-    The amounts have no sign; `inr_change` and `btc_change` say what an executed one did to the user's holdings. The
+    The amounts have no sign; `inr_change` and `btc_change` say what an executed one did to the user's holdings (one that
+    was imported did nothing here). The
     transaction that reserved an order's money stands for the order, until that is filled.
     """
     shown = {
@@ -81,12 +82,14 @@ def transaction(row: Any) -> dict[str, Any]:
         "order_id": row.order_id if row.order_status is None else row.id,
         "reverses_id": row.reverses_id,
         "reverses_type": row.reverses_type,
+        "imported_id": row.imported_id,
+        "imported_type": row.imported_type,
         "inr_change": 0,
         "btc_change": 0,
     }
     if row.order_status not in (None, OrderStatus.FILLED):
         return {**shown, **_unfilled_order(row)}
-    if row.status == "EXECUTED":
+    if row.status == "EXECUTED" and row.imported_id is None:
         inr_sign, btc_sign = signs_of(row.type, row.reverses_type)
         shown |= {"inr_change": inr_sign * row.inr_amount, "btc_change": btc_sign * row.btc_amount}
     return shown

@@ -563,6 +563,10 @@ class TransactionAnswer(Answer):
     inr_change: int = Field(description="what it did to the user's rupees: above 0 came, below 0 went")
     btc_change: int = Field(description="what it did to the user's satoshis")
     order_id: int | None = Field(description="the limit order that this row tells of")
+    imported_id: int | None = Field(
+        description="its number where it was imported from; such a row moved nothing here"
+    )
+    imported_type: str | None = Field(description="what it was called there")
     cached: bool
 
 

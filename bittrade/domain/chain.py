@@ -19,7 +19,10 @@ SEPARATOR = "\x1f"  # between columns; no column of ours holds it
 LEG_SEPARATOR = "\x1e"
 HOUSE = ""  # whose leg it is, where it is no user's
 REQUIRED = ("id", "user_id", "seq", "type", "status", "btc_amount", "inr_amount", "created_at")
-OPTIONAL = ("executed_at", "execution_price", "reverses_id", "client_order_id", "receipt", "order_id")
+OPTIONAL = (
+    *("executed_at", "execution_price", "reverses_id", "client_order_id", "receipt", "order_id"),
+    *("imported_id", "imported_type"),
+)
 COLUMNS = REQUIRED + OPTIONAL
 _REQUIRED, _PREFIXES = len(REQUIRED), tuple(f"{name}=" for name in OPTIONAL)
 

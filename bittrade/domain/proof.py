@@ -33,12 +33,16 @@ class Row(NamedTuple):
     execution_price: int | None
     reverses_id: int | None
     receipt: Any
+    imported_id: int | None
     legs: tuple[Leg, ...]
     digest: str
 
 
 def faults_of(row: Row) -> list[str]:
     """Say what is wrong with one transaction."""
+    if row.imported_id is not None:
+        is_still = not (row.legs or row.receipt is not None or row.reverses_id is not None)
+        return [] if is_still else [f"transaction {row.id}: it was imported, and yet it moves something"]
     legs = () if _are_legs_plain(row) else _faults_of_legs(row)
     return [f"transaction {row.id}: {fault}" for fault in (*legs, *_faults_of_columns(row))]
 

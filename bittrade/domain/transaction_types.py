@@ -7,11 +7,20 @@ migration that renews the CHECK (CONTRIBUTING.md, "Add a transaction type").
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from bittrade.domain.ledger import HOUSE_CUSTODY, HOUSE_TRADING, OWNED_ACCOUNTS, Leg
+from bittrade.domain.ledger import (
+    COLLATERAL,
+    DEBT_ACCOUNTS,
+    HOUSE_CUSTODY,
+    HOUSE_LOANS,
+    HOUSE_TRADING,
+    OWNED_ACCOUNTS,
+    Leg,
+)
 from bittrade.domain.money import Asset
 
 RISES, FALLS, STAYS = 1, -1, 0
 REVERSAL = "REVERSAL"
+OPENING, IMPORTED = "OPENING", "IMPORTED"
 ORDER_RESERVE, ORDER_RELEASE = HOLDS = ("ORDER_RESERVE", "ORDER_RELEASE")
 
 
@@ -85,6 +94,14 @@ _TABLE = (
     TransactionType(
         "WITHDRAW_BTC", btc=FALLS, accounts={"available_btc": FALLS}, house=_CUSTODY, audited_as="withdrawal"
     ),
+    # From another system: the loans that accounts open with, and past transactions of kinds that are unknown here.
+    TransactionType(
+        OPENING,
+        btc=RISES,
+        accounts=dict.fromkeys((COLLATERAL, *DEBT_ACCOUNTS), RISES),
+        house=frozenset({HOUSE_CUSTODY, HOUSE_LOANS}),
+    ),
+    TransactionType(IMPORTED, accounts={}),
     # Corrections.
     TransactionType(REVERSAL, audited_as="transaction_reversed"),
 )

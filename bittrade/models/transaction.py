@@ -52,6 +52,9 @@ class Transaction(db.Model):  # type: ignore[name-defined]
     client_order_id: Mapped[str | None] = mapped_column(ascii_text(64))
     # The limit order that this transaction ends, by a fill or by giving back what it reserved: one for each order.
     order_id: Mapped[int | None] = mapped_column(BigKey, unique=True)
+    # What it was where it was imported from. Such a row is only told: it has no legs, and moves nothing here.
+    imported_id: Mapped[int | None] = mapped_column(BigKey)
+    imported_type: Mapped[str | None] = mapped_column(ascii_text(40))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     executed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

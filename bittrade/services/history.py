@@ -37,6 +37,8 @@ _COLUMNS: tuple[Any, ...] = (
     Transaction.client_order_id,
     Transaction.reverses_id,
     Transaction.order_id,
+    Transaction.imported_id,
+    Transaction.imported_type,
     sa.select(_Reversed.type)
     .where(_Reversed.id == Transaction.reverses_id)
     .scalar_subquery()

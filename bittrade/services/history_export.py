@@ -14,7 +14,7 @@ COLUMNS = (
     *("amount_inr", "amount_btc", "amount_satoshis"),
     *("change_inr", "change_btc", "change_satoshis"),
     *("execution_price_inr_per_btc", "client_order_id", "order_id", "reverses_id", "reverses_type"),
-    *("created_at_utc", "executed_at_utc"),
+    *("created_at_utc", "executed_at_utc", "imported_id", "imported_type"),
 )
 
 
@@ -43,4 +43,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         *(number(row["execution_price"]), text(row["client_order_id"])),
         *(number(row["order_id"]), number(row["reverses_id"]), text(row["reverses_type"])),
         *(row["created_at"], row["executed_at"] or ""),
+        *(number(row["imported_id"]), text(row["imported_type"])),
     )

@@ -1,7 +1,8 @@
 """Passwords: the rules for new ones, and hashing that never stops the event loop.
 
 Stored as `bt1$` + bcrypt over base64(SHA-384(NFC password)): bcrypt itself reads 72 bytes at most, and 64 characters
-may be more. The prefix names the scheme, so that a later one can live beside it.
+may be more. The prefix names the scheme, so that a later one can live beside it. A hash without prefix was imported: it is
+bcrypt over the password itself, of which 72 bytes count. It is replaced when its owner logs in.
 """
 
 import base64
@@ -26,6 +27,7 @@ from bittrade.services.fair_queue import FairQueue
 T = TypeVar("T")
 MIN_LENGTH, MAX_LENGTH = 10, 256  # characters
 SCHEME = "bt1$"
+PLAIN_BYTES = 72
 HASHING_PRIORITY = 10  # of 19, the least
 COMMON = frozenset(FREQUENCY_LISTS["passwords"][:3000])
 # Each hash takes about 0.3 s of a core: beyond this many waiting, the last would wait longer than a person does.
@@ -51,20 +53,33 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, hashed: str | None) -> bool:
-    """Whether the password is right. Without a hash it takes as long, and is wrong."""
+    """Return whether the password is right. Without a hash, or with one that nothing can match, it takes as long."""
     cost = current_app.config["BCRYPT_COST"]
+    is_usable = hashed is not None and "$" in hashed
 
     def check() -> bool:
-        known = hashed or _dummy_hash(cost)
-        is_right = bcrypt.checkpw(_prehash(password), known.removeprefix(SCHEME).encode())
-        return is_right and hashed is not None
+        known = hashed if hashed is not None and is_usable else _dummy_hash(cost)
+        secret = _prehash(password) if known.startswith(SCHEME) else _plain(password)
+        # A cheaper hash is checked as often as makes it as slow: time must not tell who was imported.
+        times = 2 ** max(0, cost - _cost_of(known))
+        is_right = [bcrypt.checkpw(secret, known.removeprefix(SCHEME).encode()) for _ in range(times)]
+        return all(is_right) and is_usable
 
     return _off_the_loop(check)
 
 
 def is_outdated(hashed: str) -> bool:
-    """Whether the hash is cheaper than what is configured now."""
-    return int(hashed.removeprefix(SCHEME).split("$")[2]) < current_app.config["BCRYPT_COST"]
+    """Return whether the hash is of an older scheme, or cheaper than what is configured now."""
+    return not hashed.startswith(SCHEME) or _cost_of(hashed) < current_app.config["BCRYPT_COST"]
+
+
+def _cost_of(hashed: str) -> int:
+    return int(hashed.removeprefix(SCHEME).split("$")[2])
+
+
+def _plain(password: str) -> bytes:
+    """Return what other programs' bcrypt reads of a password: 72 bytes of UTF-8, as it was typed."""
+    return password.encode("utf-8", "replace")[:PLAIN_BYTES]
 
 
 @cache

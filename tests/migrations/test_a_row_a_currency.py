@@ -19,9 +19,7 @@ from bittrade.extensions import db
 from bittrade.models import Balance
 from bittrade.services import auth, ledger
 from tests.fixtures import MIGRATIONS, PASSWORD, Person
-from tests.migrations.test_migrations import empty, new_database, upgrade
-
-__all__ = ["empty", "new_database"]
+from tests.migrations.conftest import upgrade
 
 # seq, type, what came (+) or went (-), the seq that is reversed
 OLD = [

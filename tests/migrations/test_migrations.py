@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import flask_migrate
 import pytest
@@ -17,7 +16,8 @@ from flask import Flask
 from bittrade.database.migrating import TABLE
 from bittrade.extensions import db
 from bittrade.services import settings
-from tests.fixtures import MIGRATIONS, ROOT, build_app, new_user, set_price
+from tests.fixtures import MIGRATIONS, ROOT, new_user, set_price
+from tests.migrations.conftest import upgrade, using
 
 TABLES = {
     *(
@@ -32,30 +32,6 @@ TABLES = {
     ),
     *("bitcoin_data", "bitcoin_sentiment", "bitcoin_chart_data", "audit_events"),
 }
-
-
-@pytest.fixture(params=["mariadb", "sqlite"], scope="module")
-def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Makes databases in which there is nothing yet, on MariaDB and once more on SQLite."""
-    if request.param == "mariadb":
-        request.getfixturevalue("mariadb_url")  # skips where there is none
-    new: Callable[[], str] = request.getfixturevalue(f"new_{request.param}")
-    return new
-
-
-@contextmanager
-def using(url: str, redis_url: str) -> Iterator[Flask]:
-    app = build_app(DATABASE_URL=url, REDIS_URL=redis_url)
-    with app.app_context():
-        yield app
-        db.engine.dispose()
-
-
-@pytest.fixture
-def empty(new_database: Callable[[], str], redis_url: str) -> Iterator[Flask]:
-    """An app on a database of its own in which nothing was made yet."""
-    with using(new_database(), redis_url) as app:
-        yield app
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +51,6 @@ def migrated(migrated_url: str, redis_url: str) -> Iterator[Flask]:
 
 def tables() -> set[str]:
     return set(sa.inspect(db.engine).get_table_names()) - {"alembic_version", TABLE}
-
-
-def upgrade() -> None:
-    flask_migrate.upgrade(directory=MIGRATIONS)
 
 
 def differences() -> list:

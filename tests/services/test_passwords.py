@@ -156,3 +156,18 @@ def test_a_hash_that_cost_more_than_is_configured_is_kept(
     hashed = passwords.hash_password("the same words")
     monkeypatch.setitem(inside.config, "BCRYPT_COST", 4)
     assert not passwords.is_outdated(hashed)
+
+
+@pytest.mark.parametrize("password", ["plain words", "пароль", "a\x00b", "ä" * 40, "x" * 200])
+def test_a_hash_that_was_imported_is_bcrypt_over_the_password_itself(password: str) -> None:
+    for prefix in (b"$2a$", b"$2b$", b"$2y$"):
+        hashed = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).replace(b"$2b$", prefix).decode()
+        assert passwords.matches(password, hashed)
+        assert not passwords.matches("y" + password, hashed)
+        assert passwords.is_outdated(hashed)
+
+
+@pytest.mark.parametrize("hashed", ["!", None])
+def test_what_is_no_hash_matches_nothing(hashed: str | None) -> None:
+    assert not passwords.matches("nobody", hashed)
+    assert not passwords.matches("!", hashed)

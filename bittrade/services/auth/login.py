@@ -19,7 +19,8 @@ def login(*, email: str, password: str) -> tuple[str, dict[str, Any]]:
     """A new token and the user. Raises InvalidCredentials (also, and as slowly, for an unknown e-mail) or AccountLocked."""
     user, guesser = _find_for_login(normalize_email(email))
     # Who has no account and who was disabled learn nothing, and wait as long.
-    is_right = passwords.matches(password[: passwords.MAX_LENGTH + 1], user.password_hash if user else None)
+    password = password[: passwords.MAX_LENGTH + 1]
+    is_right = passwords.matches(password, user.password_hash if user else None)
     if user is None or guesser is None or not is_right or user.disabled_at is not None:
         if guesser is not None:
             lockout.count_failure(guesser)

@@ -38,7 +38,9 @@ class Evidence:
         self._audited: list[Row] = []
 
     def take(self, row: Row) -> None:
-        """Note what has to be asked about a row."""
+        """Note what has to be asked about a row; of what happened elsewhere no table here knows."""
+        if row.imported_id is not None:
+            return
         if row.receipt is not None:
             self._take_price(row)
         if row.reverses_id is not None:

@@ -123,6 +123,8 @@ def _row(user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime) 
         "client_order_id": posting.client_order_id,
         "reverses_id": posting.reverses_id,
         "order_id": posting.order_id,
+        "imported_id": None,
+        "imported_type": None,
         "created_at": now,
         "executed_at": now,
     }

@@ -61,7 +61,8 @@ _LEG = _joined((LedgerLeg.user_id, LedgerLeg.account, LedgerLeg.asset, LedgerLeg
 _TRANSACTIONS = (
     sa.select(
         _joined(getattr(Transaction, name) for name in chain.COLUMNS),
-        _Grouped(_LEG, sa.literal(chain.LEG_SEPARATOR)),
+        # NULL is left out: what was imported has no legs.
+        _Grouped(sa.case((LedgerLeg.id.is_not(None), _LEG)), sa.literal(chain.LEG_SEPARATOR)),
     )
     .select_from(Transaction)
     .outerjoin(LedgerLeg, LedgerLeg.transaction_id == Transaction.id)
@@ -86,9 +87,8 @@ def parse(texts: Iterable[tuple[str, str | None]]) -> Iterator[Row | str]:
 def _row(columns: list[str], legs: list[str]) -> Row:
     if len(columns) != len(chain.COLUMNS):
         raise ValueError("a column holds the separator")
-    number, user_id, seq, kind, status, btc, inr, created_at, executed_at, price, reverses_id, _, receipt, *_ = (
-        columns
-    )  # fmt: skip
+    number, user_id, seq, kind, status, btc, inr, created_at, executed_at, price, reverses_id, *rest = columns
+    _, receipt, _, imported_id, _ = rest
     parts = (leg.split(chain.SEPARATOR) for leg in legs)
     return Row(
         int(number),
@@ -103,6 +103,7 @@ def _row(columns: list[str], legs: list[str]) -> Row:
         int(price) if price else None,
         int(reverses_id) if reverses_id else None,
         orjson.loads(receipt) if receipt else None,
+        int(imported_id) if imported_id else None,
         tuple(
             Leg(account, ASSETS[asset], int(amount), int(owner) if owner else None)
             for owner, account, asset, amount in parts
