@@ -37,6 +37,8 @@ PUBLIC_BESIDES = {
     "/api/market/status",
     "/api/asyncapi.json",
     "/api/docs/events",
+    "/",
+    "/assets/<name>",
 }
 
 

@@ -10,9 +10,24 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bittrade.domain.money import Asset
+from bittrade.domain.orders import LimitOrder
+from bittrade.domain.plans import DEFAULT_ZONE, Frequency, Instalment
+from bittrade.domain.trading import Action, Order
 from bittrade.extensions import db
-from bittrade.models import ApiKey, Balance, LoginSession, Quote, Transaction, User
-from bittrade.services import api_keys, auth, quotes
+from bittrade.models import (
+    ApiKey,
+    Balance,
+    LimitOrderRow,
+    LoginSession,
+    Quote,
+    RecurringPlan,
+    Transaction,
+    User,
+)
+from bittrade.services import api_keys, auth, orders, plans, quotes
+from bittrade.services.orders import OrderRequest
+from bittrade.services.plans import PlanRequest
 from tests.fixtures import PASSWORD, Person, new_user
 from tests.security.conftest import BUY, Client, protected_routes
 
@@ -43,6 +58,9 @@ EVENTS = (
     *("user_balance_update", "user_transaction_update", "btc_price_update", "authentication_success"),
 )
 INR, BTC = 7_654_321, 1_234_567
+LIMIT = {"side": "buy", "type": "limit", "limit_price": 4_000_000, "amount": "100", "currency": "inr"}
+LIMIT_RESERVES = 100
+PLAN = {"plan_type": "DCA_BUY", "frequency": "DAILY", "amount_per_execution_inr": 100}
 NEW_PASSWORD = "entirely different words"
 
 
@@ -56,6 +74,8 @@ class Victim:
     key_id: int
     key_prefix: str
     quote_id: str
+    order_id: int
+    plan_id: int
 
     @property
     def marks(self) -> list[str]:
@@ -88,6 +108,26 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/api/trade"): lambda v: ("/api/trade", {**BUY, "quote_id": v.quote_id}, 404),
     ("POST", "/api/trade/preview"): lambda v: ("/api/trade/preview", {**BUY, "quote_id": v.quote_id}, 404),
     ("POST", "/api/quote"): lambda v: ("/api/quote", None, 201),
+    ("POST", "/api/orders"): lambda v: ("/api/orders", {**LIMIT, "id": v.order_id}, 201),
+    ("POST", "/api/orders/preview"): lambda v: ("/api/orders/preview", LIMIT, 200),
+    ("GET", "/api/orders"): lambda v: (f"/api/orders?before_id={v.order_id + 9}", None, 200),
+    ("DELETE", "/api/orders"): lambda v: ("/api/orders", None, 200),
+    ("GET", "/api/orders/<int:order_id>"): lambda v: (f"/api/orders/{v.order_id}", None, 404),
+    ("DELETE", "/api/orders/<int:order_id>"): lambda v: (f"/api/orders/{v.order_id}", None, 404),
+    ("DELETE", "/api/transactions/<int:transaction_id>/cancel"): lambda v: (
+        f"/api/transactions/{v.order_id}/cancel",
+        None,
+        404,
+    ),
+    ("GET", "/api/dca-plans"): lambda v: ("/api/dca-plans", None, 200),
+    ("POST", "/api/dca-plans"): lambda v: ("/api/dca-plans", {**PLAN, "id": v.plan_id}, 201),
+    ("GET", "/api/dca-plans/<int:plan_id>/runs"): lambda v: (f"/api/dca-plans/{v.plan_id}/runs", None, 404),
+    ("PATCH", "/api/dca-plans/<int:plan_id>/status"): lambda v: (
+        f"/api/dca-plans/{v.plan_id}/status",
+        {"status": "PAUSED"},
+        404,
+    ),
+    ("DELETE", "/api/dca-plans/<int:plan_id>"): lambda v: (f"/api/dca-plans/{v.plan_id}", None, 404),
     ("GET", "/api/account/activity"): lambda v: ("/api/account/activity?limit=200", None, 200),
     ("GET", "/api/keys"): lambda v: ("/api/keys", None, 200),
     ("POST", "/api/keys"): lambda v: (
@@ -119,7 +159,7 @@ ROWS: dict[tuple[str, str], Row] = {
 
 @pytest.fixture
 def victim(app: Flask, price: None) -> Victim:
-    person = new_user(app, inr=INR, btc=BTC)
+    person = new_user(app, inr=INR + LIMIT_RESERVES, btc=BTC)
     with app.app_context():
         key = api_keys.create_key(person.id, name="bot", scopes=["read"])
         quote = quotes.make_quote(person.id).document()["quote_id"]
@@ -127,8 +167,19 @@ def victim(app: Flask, price: None) -> Victim:
             transaction_id = connection.scalar(
                 sa.select(Transaction.id).where(Transaction.user_id == person.id)
             )
+        limit = LimitOrder(Order(Action.BUY, Asset.INR, 100), 4_000_000)
+        order = orders.place_order(person.id, OrderRequest(limit)).answer
+        instalment = Instalment(Action.BUY, Asset.INR, 100)
+        plan, _ = plans.create_plan(person.id, PlanRequest(instalment, Frequency.DAILY, DEFAULT_ZONE))
         return Victim(
-            person, transaction_id, auth.authenticate(person.token).jti, key["id"], key["prefix"], quote
+            person,
+            transaction_id,
+            auth.authenticate(person.token).jti,
+            key["id"],
+            key["prefix"],
+            quote,
+            order["id"],
+            plan["planId"],
         )
 
 
@@ -140,6 +191,8 @@ def belongings(app: Flask, user_id: int) -> list[Any]:
         LoginSession: (LoginSession.jti, LoginSession.revoked_at),
         ApiKey: (ApiKey.id, ApiKey.revoked_at),
         Quote: (Quote.id, Quote.used_at),
+        LimitOrderRow: (LimitOrderRow.id, LimitOrderRow.status),
+        RecurringPlan: (RecurringPlan.id, RecurringPlan.status),
     }
     with app.app_context(), db.engine.connect() as connection:
         return [
