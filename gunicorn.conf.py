@@ -83,12 +83,10 @@ def post_worker_init(worker):
     """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
     import sys
 
-    from flask import Flask
-
     from bittrade import sockets, unit_of_work
     from bittrade.api import server
 
-    if isinstance(worker.wsgi, Flask):  # gunicorn serves other applications with these settings too
+    if "sqlalchemy" in getattr(worker.wsgi, "extensions", ()):  # these settings serve other applications too
         with worker.wsgi.app_context():
             fault = unit_of_work.check_schema()
         # Only at the first start: what a reload or a replaced worker finds ends no others, and its requests are refused.

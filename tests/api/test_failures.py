@@ -1,7 +1,7 @@
 """Redis away, database away, no price: each route still gives the contract's answer."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import pytest
@@ -127,8 +127,10 @@ def test_after_redis_came_back_the_cache_is_used_again(
 
 
 @pytest.fixture
-def without_database(new_app: Callable[..., Flask], nobody_listens: int) -> Iterator[Flask]:
-    return new_app(DATABASE_URL=f"mysql+pymysql://root@127.0.0.1:{nobody_listens}/x")
+def without_database(app: Flask, new_app: Callable[..., Flask], nobody_listens: int) -> Flask:
+    made = new_app(DATABASE_URL=f"mysql+pymysql://root@127.0.0.1:{nobody_listens}/x")
+    made.config["INSTALLATION_ID"] = app.config["INSTALLATION_ID"]  # the same one, whose database is away
+    return made
 
 
 REQUESTS = [
@@ -215,7 +217,7 @@ def test_on_an_old_price_trades_are_503_and_nothing_moves(app: Flask, user: Pers
         assert answer.get_json()["code"] == "rates_unavailable"
     assert client.get("/api/market-rates").get_json()["stale"] is True
     held = client.get("/api/balance", headers=user.headers).get_json()
-    assert (held["available_inr"], held["available_btc"], held["seq"]) == (10_000, 500_000, 1)
+    assert (held["available_inr"], held["available_btc"], held["seq"]) == (10_000, 500_000, 2)
 
 
 def test_the_allowed_age_is_configurable(new_app: Callable[..., Flask]) -> None:
