@@ -93,5 +93,5 @@ def post_worker_init(worker):
         if fault and worker.age <= worker.cfg.workers:
             worker.log.error("BitTrade will not start: %s", fault)
             sys.exit(WORKER_BOOT_ERROR)
-    server.guard(worker)
+        server.guard(worker)
     sockets.dismiss_all_with(worker)
