@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 
 from bittrade import wire
 from bittrade.extensions import db
-from bittrade.models import Balance, Transaction
+from bittrade.models import Balance
 from bittrade.services import funds
 from bittrade.services.funds import Funds
 from tests.api.conftest import BUY
-from tests.fixtures import Person
+from tests.fixtures import Person, set_price
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -113,17 +113,17 @@ def test_pages_are_newest_first_and_has_more_is_exact(
 
 
 def test_pending_transactions_come_first(app: Flask, client: FlaskClient, regular: Person) -> None:
-    with app.app_context(), db.engine.begin() as connection:
-        oldest = sa.select(sa.func.min(Transaction.id)).scalar_subquery().correlate(None)
-        number = connection.scalar(sa.select(oldest))
-        pending = {"status": "PENDING", "is_pending": True, "executed_at": None}
-        connection.execute(sa.update(Transaction).where(Transaction.id == number).values(pending))
+    set_price(app)
+    order = {"side": "buy", "type": "limit", "limit_price": 4_000_000, "amount": "9", "currency": "inr"}
+    assert client.post("/api/orders", json=order, headers=regular.headers).status_code == 201
+    assert client.post("/api/trade", json=BUY_FOR_TWO, headers=regular.headers).status_code == 201
     body = page(client, regular, "?limit=3")
-    assert rupees(body) == [1, 7, 6]
+    assert rupees(body) == [9, 2, 7]
     assert (body["transactions"][0]["status"], body["transactions"][0]["executed_at"]) == ("PENDING", None)
-    assert rupees(page(client, regular, "?limit=3&page=2")) == [5, 4, 3]
+    assert rupees(page(client, regular, "?limit=3&page=2")) == [6, 5, 4]
 
 
+BUY_FOR_TWO = {"action": "buy", "type": "market", "amount": "2", "currency": "inr"}
 BAD_NUMBERS = [
     "0",
     "-1",
