@@ -411,4 +411,5 @@ def _worth(row: tuple[int, ...]) -> int:
 )
 def test_no_path_makes_anything_fail_badly(client: FlaskClient, method: str, path: str) -> None:
     where = "/" + path.encode("utf-8", "replace").decode().lstrip("/")
-    assert client.open(where, method=method).status_code in (200, 401, 404, 405)
+    preflight = (204,) if method == "OPTIONS" else ()  # answered on any path, or a browser would hide our 404
+    assert client.open(where, method=method).status_code in (200, 401, 404, 405, *preflight)
