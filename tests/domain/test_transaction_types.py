@@ -143,13 +143,29 @@ def test_law_the_quick_judgement_passes_nothing_that_the_rules_refuse(
     name: str, legs: list[tuple[str, Asset, int, int | None]], inr: int, btc: int
 ) -> None:
     row = proof.Row(
-        1, 1, 1, name, "EXECUTED", btc, inr, "", "", None, None, None, tuple(Leg(*leg) for leg in legs), ""
+        1,
+        1,
+        1,
+        name,
+        "EXECUTED",
+        btc,
+        inr,
+        "",
+        "",
+        None,
+        None,
+        None,
+        None,
+        tuple(Leg(*leg) for leg in legs),
+        "",
     )
     if proof._are_legs_plain(row):
         assert list(proof._faults_of_legs(row)) == []
 
 
 def test_the_quick_judgement_takes_the_usual_rows() -> None:
-    row = proof.Row(1, 1, 1, "MARKET_BUY", "EXECUTED", 24420, 1000, "", "", None, None, None, BUY.legs, "")
+    row = proof.Row(
+        1, 1, 1, "MARKET_BUY", "EXECUTED", 24420, 1000, "", "", None, None, None, None, BUY.legs, ""
+    )
     assert proof._are_legs_plain(row)
     assert not proof._are_legs_plain(row._replace(inr_amount=999))
