@@ -134,7 +134,9 @@ def test_what_arrives_late_is_not_told_twice(
         upkeep.reconcile()
         snapshot = user_data.snapshot(person.id)
         broadcast.balance_changed(person.id, snapshot.balance)
-        broadcast.transactions_changed(person.id, lambda rows=snapshot.transactions: rows)
+        broadcast.transactions_changed(
+            person.id, lambda held=snapshot: (held.transactions, held.balance["seq"])
+        )
         assert [payload["seq"] for _, payload in socket.got()] == [seq, seq]
 
 
