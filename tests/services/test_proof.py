@@ -188,6 +188,7 @@ def row(number: int, seq: int, created_at: str) -> Row:
         None,
         None,
         None,
+        None,
         (),
         str(number),
     )
