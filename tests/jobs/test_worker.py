@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import flask_migrate
 import psutil
 import pytest
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from bittrade import create_app, extensions
 from bittrade.domain.pricing import TIMEFRAMES
 from dev.services import PrivateRedis
 from dev.simulator import Simulator, running_simulator
+from tests.fixtures import MIGRATIONS
 
 from .conftest import wait_until
 
@@ -34,7 +36,7 @@ def simulator() -> Iterator[Simulator]:
 def prepared_database(new_sqlite: Callable[[], str]) -> str:
     url = new_sqlite()
     with create_app(config.load(DATABASE_URL=url)).app_context():
-        extensions.db.create_all()
+        flask_migrate.upgrade(directory=MIGRATIONS)
         extensions.db.engine.dispose()
     return url
 
