@@ -288,7 +288,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and isinstance(system, System):
         for process in system.processes:
             if process.log.exists():
-                report.sections.append((f"output of {process.name}", process.output[-6000:]))
+                report.sections.append((f"output of {process.name}", process.output[-20_000:]))
 
 
 # --- The JavaScript client ----------------------------------------------------------------------------------------
