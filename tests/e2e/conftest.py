@@ -10,6 +10,7 @@ import os
 import queue
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,12 @@ READY_S = 90
 END_S = 60
 EVENT_S = 60
 PASSWORD = "a long enough pass phrase"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sighup_is_heard() -> None:
+    """Let what is started here reload: under nohup it would inherit that SIGHUP is ignored, and a shell can't trap that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_until(is_so: Callable[[], Any], what: str, *, timeout_s: float = READY_S) -> float:
