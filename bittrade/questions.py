@@ -6,6 +6,7 @@ every answer is known to come from a server that takes writes. On SQLite a quest
 """
 
 import logging
+import os
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -136,5 +137,12 @@ def _engine() -> Engine:
         options |= {"pool_pre_ping": False, "pool_reset_on_return": None, "pool_size": size}
         engine = sa.create_engine(db.engine.url, **options)
         database.guard(engine)
+        _dispose_with(db.engine, engine)
         current_app.extensions["bittrade_questions"] = engine
     return engine
+
+
+def _dispose_with(ours: Engine, questions: Engine) -> None:
+    """Let these connections go with the application's own; closed by who opened them, not by a fork."""
+    owner = os.getpid()
+    sa.event.listen(ours, "engine_disposed", lambda _: questions.dispose(close=os.getpid() == owner))

@@ -13,10 +13,11 @@ from sqlalchemy.engine import make_url
 from bittrade.database import MEND, find_schema_fault
 from bittrade.errors import BitTradeError
 from bittrade.extensions import db
-from bittrade.services import ledger, market, redis_servers, settings
+from bittrade.services import ledger, market, orders, plans, redis_servers, settings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GOOD_COST = 12
+LATE_S = 60  # orders and plans are swept each few seconds
 TRADING_REMEDIES = {
     "no_price": (
         "There is no price fresh enough to trade on",
@@ -49,6 +50,7 @@ def examine() -> list[Finding]:
         _database,
         _redis,
         _price,
+        _orders_and_plans,
         _ledger,
     )
     return [finding for check in checks for finding in check()]
@@ -179,6 +181,18 @@ def _price() -> Iterator[Finding]:
             "See in /api/market/status why the other sources don't answer; name more than one in PRICE_SOURCES",
         )
     yield from _lead(status)
+
+
+def _orders_and_plans() -> Iterator[Finding]:
+    try:
+        overdue, late = orders.has_overdue(by_s=LATE_S), plans.find_late(by_s=LATE_S)
+    except (BitTradeError, sa.exc.SQLAlchemyError):
+        return  # the database's own finding says why
+    remedy = "Run `python worker.py scheduler` and `python worker.py`, and look at their logs"
+    if overdue:
+        yield Finding("Limit orders that have expired are still open: nobody sweeps them", remedy)
+    if late:
+        yield Finding(f"{late} runs of recurring plans are late: nobody runs them", remedy)
 
 
 def _lead(status: dict[str, Any]) -> Iterator[Finding]:

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from bittrade.extensions import db
+from bittrade.models import LimitOrderRow
 from bittrade.services import ledger, orders
+from bittrade.wire import EPOCH
 from tests.fixtures import Person, set_price, together
 
 BUY = {"side": "buy", "type": "limit", "limit_price": 4_000_000, "amount": "1000", "currency": "inr"}
@@ -34,6 +38,10 @@ def holdings(client: FlaskClient, user: Person) -> tuple[int, ...]:
 def match(app: Flask) -> int:
     with app.app_context():
         return orders.match()
+
+
+def doctor(app: Flask) -> str:
+    return app.test_cli_runner().invoke(args=["doctor"]).output
 
 
 def verify(app: Flask) -> None:
@@ -317,8 +325,11 @@ def test_an_order_that_is_over_expires_and_does_not_fill(
     assert match(app) == 0
     with app.app_context():
         assert orders.has_overdue(by_s=60)
+    assert "Limit orders that have expired are still open" in doctor(app)
+    with app.app_context():
         assert orders.close_expired() == 1
         assert not orders.has_overdue(by_s=60)
+    assert "Limit orders" not in doctor(app)
     body = client.get(f"/api/orders/{order['id']}", headers=user.headers).get_json()
     assert body["status"] == "EXPIRED"
     assert holdings(client, user) == (10_000, 500_000, 0, 0)
@@ -327,12 +338,6 @@ def test_an_order_that_is_over_expires_and_does_not_fill(
 
 def end_now(app: Flask, order_id: int) -> None:
     """Let an order's time be over, as if it had waited."""
-    import sqlalchemy as sa
-
-    from bittrade.extensions import db
-    from bittrade.models import LimitOrderRow
-    from bittrade.wire import EPOCH
-
     with app.app_context(), db.engine.begin() as connection:
         rows = sa.update(LimitOrderRow).where(LimitOrderRow.id == order_id)
         connection.execute(rows.values(expires_at=EPOCH))

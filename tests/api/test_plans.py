@@ -264,9 +264,14 @@ def test_another_s_plan_is_not_found(
 
 
 def test_a_plan_that_nobody_runs_is_late(app: Flask, client: FlaskClient, user: Person) -> None:
+    def doctor() -> str:
+        return app.test_cli_runner().invoke(args=["doctor"]).output
+
     create(client, user)
     with app.app_context():
         assert plans.find_late(by_s=60) == 0
+    assert "recurring plans" not in doctor()
     let_pass(app, 0.1)
     with app.app_context():
         assert plans.find_late(by_s=60) == 1
+    assert "1 runs of recurring plans are late" in doctor()

@@ -195,6 +195,7 @@ def usd(answer: Any) -> bytes:
 
 
 def test_an_answer_is_made_once_while_it_is_fresh(make: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "FRESH_S", 600.0)
     first = find(make, "/api/market-rates")
     assert find(make, "/api/market-rates")[2] == first[2]
     monkeypatch.setattr(ready, "FRESH_S", 0.0)

@@ -7,10 +7,11 @@ from pymysql.constants import SERVER_STATUS
 
 from bittrade import questions, unit_of_work
 from bittrade.errors import DatabaseUnavailable
+from bittrade.extensions import db
 from bittrade.models import Balance, User
 from bittrade.questions import Question
 from dev.services import connect_database
-from tests.fixtures import build_app, new_user, together
+from tests.fixtures import build_app, new_user, together, wait_until
 
 QUERY = (
     sa.select(User.id, User.email, User.disabled_at, User.created_at, Balance.seq)
@@ -64,6 +65,20 @@ def test_a_connection_that_was_killed_is_replaced_at_once(on_mariadb: Flask, mar
     with connect_database(sa.make_url(mariadb_url)) as admin, admin.cursor() as cursor:
         cursor.execute(f"KILL {number}")
     assert question.ask(user_id=user.id)
+
+
+def test_its_connections_go_with_the_application_s(on_mariadb: Flask, mariadb_url: str) -> None:
+    number = Question(sa.select(sa.func.connection_id().label("number")))
+    asked_on = number.ask()[0].number
+    db.engine.dispose()
+    with connect_database(sa.make_url(mariadb_url)) as admin, admin.cursor() as cursor:
+
+        def is_gone() -> bool:
+            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE id = %s", (asked_on,))
+            return cursor.fetchone() == (0,)
+
+        wait_until(is_gone)
+    assert number.ask()[0].number != asked_on
 
 
 def test_nothing_is_left_on_a_connection(on_mariadb: Flask) -> None:

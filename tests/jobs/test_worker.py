@@ -146,12 +146,15 @@ def test_a_worker_keeps_a_process_for_the_books_beside_it_which_ends_with_it(
 
 
 def _wait_for_books(worker: subprocess.Popen[bytes]) -> psutil.Process:
-    def found() -> list[psutil.Process]:
-        children = psutil.Process(worker.pid).children()
-        return [child for child in children if child.is_running() and "ledger" in _words_of(child)]
+    found: list[psutil.Process] = []
 
-    wait_until(found, within_s=60)
-    return found()[0]
+    def look() -> bool:
+        children = psutil.Process(worker.pid).children()
+        found.extend(child for child in children if child.is_running() and "ledger" in _words_of(child))
+        return bool(found)
+
+    wait_until(look, within_s=60)
+    return found[0]
 
 
 def _job_processes(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -144,7 +144,10 @@ def test_the_other_s_events_are_not_heard(two: tuple[Flask, Flask]) -> None:
     assert heard_by(first, lambda _client: manager(second)._publish(event)) == []
 
 
-def test_an_event_that_another_wrote_into_our_channel_is_not_believed(app: Flask) -> None:
+def test_an_event_that_another_wrote_into_our_channel_is_not_believed(
+    new_app: Callable[..., Flask], new_sqlite: Callable[[], str], private_redis: PrivateRedis
+) -> None:
+    app = new_app(DATABASE_URL=new_sqlite(), REDIS_URL=private_redis.url)  # nobody else counts what it hears
     event = b'{"method": "emit", "event": "user_balance_update", "data": [{}], "room": "user:5"}'
     sealed = Seal("the secret of another").close(event.decode())
     forged = (b"", b"x", event, sealed, b"0" * 32 + event)
