@@ -6,8 +6,10 @@ monkey.patch_all()  # before anything else is imported: what comes first keeps u
 # worker, the scheduler, Alembic and the tests are plain blocking processes.
 
 import os
+from logging import INFO
 
 from dotenv import dotenv_values
+from gunicorn.glogging import Logger
 
 # As config.py reads them: the environment, then .env; what is empty counts as not set. The two must agree.
 env = {name: value for name, value in dotenv_values(".env").items() if value}
@@ -50,17 +52,35 @@ WORKER_BOOT_ERROR = 3  # gunicorn's: the master ends too, with this status
 loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 
-def on_starting(server):
-    """Refuse in the master, before the port is bound: a worker that refuses would only be started again, for ever."""
+def import_config():
+    """Import config.py for this once: every worker would inherit it, also after a reload that should bring a new one."""
     import sys
 
     import config
 
-    loaded = config.load(WEB_CONCURRENCY=server.num_workers)
-    server.log.info("BitTrade starts, mode %s", loaded.BITTRADE_ENV)
-    # Else every worker would inherit it, also after a reload (SIGHUP) that should have brought a new one.
     for name in ("config", "database_url", "redis_address"):
         sys.modules.pop(name, None)
+    return config
+
+
+class ModeFirst(Logger):
+    """gunicorn's own log; its first line, whatever LOG_LEVEL is, names the mode."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        self.error_log.handle(
+            self.error_log.makeRecord(
+                self.error_log.name, INFO, "", 0, "BitTrade starts, mode %s", (import_config().environment_name(),), None
+            )
+        )
+
+
+logger_class = ModeFirst
+
+
+def on_starting(server):
+    """Refuse in the master, before the port is bound: a worker that refuses would only be started again, for ever."""
+    loaded = import_config().load(WEB_CONCURRENCY=server.num_workers)
     loaded.check_redis_servers()
     if loaded.is_sqlite and server.num_workers > 1:
         server.log.warning("SQLite has one writer: %s workers will wait for each other", server.num_workers)

@@ -1,6 +1,5 @@
 """BitTrade: buy and sell bitcoin against rupees. `create_app` puts the parts together."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -20,7 +19,7 @@ def create_app(config: "Config | None" = None) -> Flask:
     app = Flask(__name__, instance_relative_config=True, static_folder=None)
     app.config.from_object(config)
     logs.init_logging(app)
-    logging.getLogger(__name__).info("BitTrade starts, mode %s", config.BITTRADE_ENV)
+    logs.say_mode(config.BITTRADE_ENV)
     extensions.init_app(app)
     sockets.init_sockets(app)
     api.init_api(app)

@@ -52,6 +52,12 @@ def warn_seldom(log: logging.Logger, message: str, *values: object) -> None:
     log.warning(message + (f" ({left_out} more since the last such line)" if left_out else ""), *values)
 
 
+def say_mode(mode: str) -> None:
+    """Name the mode in a process' first line, whatever LOG_LEVEL is: whoever reads the log must not have to guess."""
+    log = logging.getLogger("bittrade")
+    log.handle(log.makeRecord(log.name, logging.INFO, "", 0, "BitTrade starts, mode %s", (mode,), None))
+
+
 def init_logging(app: Flask) -> None:
     """Send everybody's warnings, and ours from the configured level on, to standard error."""
     logging.getLogger("bittrade").setLevel(app.config["LOG_LEVEL"])

@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,7 +85,7 @@ def test_the_settings_import_nothing_of_ours():
             else []
         )
     }
-    assert imported == {"dotenv", "gevent", "os"}
+    assert imported == {"dotenv", "gevent", "gunicorn.glogging", "logging", "os"}
 
 
 def test_nothing_else_patches():
@@ -135,11 +136,39 @@ def test_an_ipv6_address_needs_no_brackets(application, host):
         assert ask(url.replace("127.0.0.1", "[::1]")) == "True threading"
 
 
-@pytest.mark.parametrize(("variable", "mode"), [("BITTRADE_ENV", "testing"), ("LOG_LEVEL", "development")])
-def test_the_master_says_its_mode(application, variable, mode):
-    environ = {"BITTRADE_ENV": "", "NODE_ENV": "", variable: mode if variable == "BITTRADE_ENV" else "INFO"}
-    with serving(application, **environ) as (_, _, log):
-        assert f"BitTrade starts, mode {mode}" in log.read_text()
+@pytest.mark.parametrize("level", ["INFO", "ERROR"])
+@pytest.mark.parametrize(("named", "mode"), [("testing", "testing"), ("", "development")])
+def test_the_master_s_first_line_names_its_mode(application, named, mode, level):
+    with serving(application, BITTRADE_ENV=named, NODE_ENV="", LOG_LEVEL=level) as (_, _, log):
+        assert log.read_text().splitlines()[0].endswith(f"[INFO] BitTrade starts, mode {mode}")
+
+
+@pytest.mark.parametrize(
+    "command", [("-m", "flask", "--app", "wsgi", "user", "list"), ("worker.py", "ledger")]
+)
+def test_every_program_s_first_line_names_its_mode(command, tmp_path):
+    """There is no database behind this address: what comes later does not matter here."""
+    address = f"sqlite:///{tmp_path}/none.db"
+    environ = os.environ | {"LOG_LEVEL": "ERROR", "BITTRADE_ENV": "testing", "DATABASE_URL": address}
+    program = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert program.returncode
+    assert program.stderr.splitlines()[0].endswith("INFO bittrade BitTrade starts, mode testing")
+
+
+def is_listening(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host.strip("[]"), port)).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -162,7 +191,7 @@ def serving(*arguments: str, **environ: str) -> Iterator[tuple["subprocess.Popen
             text=True,
         )
     try:
-        wait_until(lambda: server.poll() is not None or "Booting worker" in log.read_text())
+        wait_until(lambda: server.poll() is not None or is_listening(environ.get("HOST", "127.0.0.1"), port))
         assert server.poll() is None, log.read_text()
         yield server, f"http://127.0.0.1:{port}/", log
     finally:
@@ -215,8 +244,12 @@ def test_the_one_worker_that_took_polling_is_replaced_when_it_gets_company(trans
 
 
 def test_a_reload_brings_new_code_also_of_what_the_master_looked_at(application, tmp_path):
-    fields = "'is_sqlite': False, 'check_redis_servers': print, 'BITTRADE_ENV': 'testing'"
-    fake = "VERSION = {}\n\ndef load(**_):\n    return type('Config', (), {{" + fields + "}})\n"
+    fields = "'is_sqlite': False, 'check_redis_servers': print"
+    fake = (
+        "VERSION = {}\nenvironment_name = str\n\ndef load(**_):\n    return type('Config', (), {{"
+        + fields
+        + "}})\n"
+    )
     (tmp_path / "config.py").write_text(fake.format(1))
     (tmp_path / "dummy.py").write_text(answering("str(__import__('config').VERSION)"))
     with serving(application) as (server, url, _):
