@@ -67,7 +67,13 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--trades-per-second", type=float, help="L1's rate")
     parser.add_argument("--seconds", type=float, help="the length of L1 and L4")
     parser.add_argument("--out", type=Path, help="keep history.jsonl, report.json and the logs here")
-    parser.add_argument("--strict", action="store_true", help="fail on missed latencies too")
+    patience = parser.add_mutually_exclusive_group()
+    patience.add_argument("--strict", action="store_true", help="fail on soft targets too")
+    patience.add_argument(
+        "--patient",
+        action="store_true",
+        help="fail on what is wrong alone, however long it took (busy machines)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -119,7 +125,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> int:
     summary = summarize(parts, seconds=time.monotonic() - began)
     say("\n" + ", ".join(f"{name} {value}" for name, value in summary.items()))
     write_report(folder / "report.json", options.seed, summary, measured, results)
-    return 0 if is_passed(measured, results, is_strict=options.strict) else 1
+    return 0 if is_passed(measured, results, options) else 1
 
 
 def run_world(
@@ -179,10 +185,13 @@ def summarize(parts: list[Part], *, seconds: float) -> dict[str, object]:
     }
 
 
-def is_passed(measured: list[Figures], results: list[Result], *, is_strict: bool) -> bool:
-    targets = [target for drill in measured for target in drill.targets]
-    are_met = all(target.is_met or (target.is_soft and not is_strict) for target in targets)
-    return are_met and all(result.is_ok for result in results)
+def is_passed(measured: list[Figures], results: list[Result], options: argparse.Namespace) -> bool:
+    missed = [target for drill in measured for target in drill.targets if not target.is_met]
+    if options.patient:
+        missed = [target for target in missed if not target.depends_on_machine]
+    elif not options.strict:
+        missed = [target for target in missed if not target.is_soft]
+    return not missed and all(result.is_ok for result in results)
 
 
 def write_report(

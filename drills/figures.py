@@ -24,6 +24,10 @@ class Target:
     def is_met(self) -> bool:
         return self.measured <= self.limit
 
+    @property
+    def depends_on_machine(self) -> bool:
+        return self.is_soft or self.unit in (" s", " ms")
+
     def __str__(self) -> str:
         verdict = "met" if self.is_met else "MISSED (soft)" if self.is_soft else "MISSED"
         return f"{self.what}: {_short(self.measured)}{self.unit} (at most {_short(self.limit)}{self.unit}): {verdict}"

@@ -38,7 +38,7 @@ def heard_all(
             crowd.are_all_in() and not heard.out_of_step(members, newest) and not heard.unheard_rows(members)
         )
 
-    crowd.wait_until(is_in_step, 10)
+    crowd.wait_until(is_in_step, 60)
     members = crowd.members
     slowest_s = heard.slowest_word_s(members, lines, since_s)
     return [

@@ -170,7 +170,7 @@ def test_two_upgrades_at_once_are_one_after_the_other(empty: Flask) -> None:
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=45)[0] for process in both]
+    outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert differences() == []
 

@@ -76,7 +76,7 @@ def after_the_end(app: Flask, row: sa.Select, end: Callable[[], object], request
             answer = threads.submit(ask, app, *request)
             wait_until_somebody_waits()
             end()
-        return answer.result(timeout=30)
+        return answer.result(timeout=60)
 
 
 def moved(app: Flask, user: Person) -> int:

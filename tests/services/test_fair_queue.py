@@ -26,7 +26,7 @@ class Works:
     def _work(self, network: str) -> None:
         with self.queue.turn(network):
             self.order.append(network)
-            assert self.go_on.acquire(timeout=20)
+            assert self.go_on.acquire(timeout=60)
 
     def waiting(self) -> int:
         return sum(map(len, self.queue._lines.values()))
@@ -38,7 +38,7 @@ class Works:
 
     def end_all(self, futures: list[Future]) -> list[str]:
         self.go_on.release(100)
-        done = [type(future.exception(timeout=20)).__name__ for future in futures]
+        done = [type(future.exception(timeout=60)).__name__ for future in futures]
         self.threads.shutdown()
         return done
 

@@ -133,7 +133,7 @@ def test_a_network_s_hashes_beyond_its_share_are_refused_and_another_s_are_not(
         another = threads.submit(copy_context().run, passwords.matches, "of another", None)
         wait_until(lambda: len(queue._lines) == 2)
     audit.origin.set(Origin())
-    assert (waits.result(timeout=20), another.result(timeout=20)) == (False, False)
+    assert (waits.result(timeout=60), another.result(timeout=20)) == (False, False)
 
 
 def test_no_more_hashes_wait_than_a_person_would() -> None:
