@@ -4,19 +4,34 @@
 cancels and lets expire · `matching` fills what the price has reached · `reading` serves orders to their owners.
 """
 
-from bittrade.services.orders.closing import cancel_all, cancel_order, close_expired, has_overdue
+from bittrade.services.orders.closing import (
+    cancel_all,
+    cancel_as_operator,
+    cancel_order,
+    close_expired,
+    has_overdue,
+)
 from bittrade.services.orders.matching import match
 from bittrade.services.orders.placing import OrderRequest, place_order, preview_order
-from bittrade.services.orders.reading import get_order, list_changed, list_orders
+from bittrade.services.orders.reading import (
+    get_for_operator,
+    get_order,
+    list_changed,
+    list_for_operator,
+    list_orders,
+)
 
 __all__ = [
     "OrderRequest",
     "cancel_all",
+    "cancel_as_operator",
     "cancel_order",
     "close_expired",
+    "get_for_operator",
     "get_order",
     "has_overdue",
     "list_changed",
+    "list_for_operator",
     "list_orders",
     "match",
     "place_order",

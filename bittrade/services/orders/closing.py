@@ -8,32 +8,36 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.domain.orders import OrderStatus
-from bittrade.errors import OrderNotFound
+from bittrade.errors import InvalidInput, OrderNotFound
 from bittrade.models import LimitOrderRow
 from bittrade.services import audit, ledger, user_data
 from bittrade.services.orders import book
 from bittrade.services.orders.book import Changed
 
 EXPIRED_AT_ONCE = 100
+MAX_REASON = 255  # characters; the column holds no more
 
 
-def cancel_order(user_id: int, order_id: int, *, reason: str | None = None) -> dict[str, Any]:
+def cancel_order(user_id: int, order_id: int) -> dict[str, Any]:
     """Cancel an open order; the order as it ended, and the balance. Raises OrderNotFound or OrderNotOpen."""
-    changed = unit_of_work.commit_for(user_id, lambda session: _cancel(session, user_id, order_id, reason))
+    changed = unit_of_work.commit_for(user_id, lambda session: _cancel(session, user_id, order_id, None))
     changed.publish()
     return {**changed.order, "updated_balance": user_data.balance_document(changed.balance)}
 
 
-def cancel_as_operator(order_id: int, *, reason: str) -> dict[str, Any]:
-    """Cancel anybody's open order. Raises OrderNotFound or OrderNotOpen."""
+def cancel_as_operator(order_id: int, *, why: str) -> dict[str, Any]:
+    """Cancel anybody's open order. Raises InvalidInput (no reason, or a long one), OrderNotFound or OrderNotOpen."""
+    why = audit.read_reason(why)
+    if len(why) > MAX_REASON:
+        raise InvalidInput(f"Say why in {MAX_REASON} characters", field="why")
     with unit_of_work.reading() as session:
         user_id = session.scalar(sa.select(LimitOrderRow.user_id).where(LimitOrderRow.id == order_id))
     if user_id is None:
         raise OrderNotFound()
 
     def work(session: Session) -> Changed:
-        changed = _cancel(session, user_id, order_id, reason)
-        audit.record(session, "order_cancelled", user_id=user_id, order_id=order_id, why=reason)
+        changed = _cancel(session, user_id, order_id, why)
+        audit.record(session, "order_cancelled", user_id=user_id, order_id=order_id, why=why)
         return changed
 
     changed = unit_of_work.commit_for(user_id, work)

@@ -1,4 +1,4 @@
-"""A user's own orders."""
+"""A user's own orders; and everybody's, for operators."""
 
 from collections.abc import Collection
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bittrade import unit_of_work, wire
+from bittrade.errors import OrderNotFound
 from bittrade.models import LimitOrderRow
 from bittrade.services.orders import book
 
@@ -14,6 +15,25 @@ def get_order(user_id: int, order_id: int) -> dict[str, Any]:
     """Return one order of this user. Raises OrderNotFound."""
     with unit_of_work.reading() as session:
         return wire.order(book.read(session, order_id, user_id)._mapping)
+
+
+def get_for_operator(order_id: int) -> dict[str, Any]:
+    """Return anybody's order, with its owner's id. Raises OrderNotFound."""
+    with unit_of_work.reading() as session:
+        row = session.execute(book.select_orders(LimitOrderRow.id == order_id)).first()
+    if row is None:
+        raise OrderNotFound()
+    return {"user_id": row.user_id, **wire.order(row._mapping)}
+
+
+def list_for_operator(*, user_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return everybody's or one user's orders, newest first, each with its owner's id."""
+    conditions = [] if user_id is None else [LimitOrderRow.user_id == user_id]
+    if status is not None:
+        conditions.append(LimitOrderRow.status == status)
+    query = book.select_orders(*conditions).order_by(LimitOrderRow.id.desc()).limit(limit)
+    with unit_of_work.reading() as session:
+        return [{"user_id": row.user_id, **wire.order(row._mapping)} for row in session.execute(query)]
 
 
 def list_orders(user_id: int, *, status: str | None, limit: int, before_id: int | None) -> dict[str, Any]:

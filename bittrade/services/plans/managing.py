@@ -73,7 +73,7 @@ def create_plan(
     return answer, is_replay
 
 
-def set_status(user_id: int, plan_id: int, status: PlanStatus) -> dict[str, Any]:
+def set_status(user_id: int, plan_id: int, status: PlanStatus, *, why: str | None = None) -> dict[str, Any]:
     """Pause or resume a plan. A resumed one goes on at its next due time. Raises PlanNotFound or PlanEnded."""
 
     def change(session: Session, row: Any, now: datetime) -> dict[str, Any]:
@@ -83,7 +83,8 @@ def set_status(user_id: int, plan_id: int, status: PlanStatus) -> dict[str, Any]
         if status is PlanStatus.ACTIVE:
             due_at = max(row.due_at, timetable(row).next_due(now))
             changed |= {"due_at": due_at, "attempt_at": due_at}
-        audit.record(session, f"plan_{status.lower()}", user_id=user_id, plan_id=plan_id)
+        because: dict[str, Any] = {} if why is None else {"why": why}
+        audit.record(session, f"plan_{status.lower()}", user_id=user_id, plan_id=plan_id, **because)
         return changed
 
     plan = _change(user_id, plan_id, change)
@@ -104,6 +105,18 @@ def end_plan(user_id: int, plan_id: int, *, why: str | None = None) -> dict[str,
         "planType": plan["plan_type"],
         "relatedTransactionsDeleted": 0,
     }
+
+
+def pause_as_operator(plan_id: int, *, why: str) -> None:
+    """Pause anybody's plan. Raises InvalidInput (no reason), PlanNotFound or PlanEnded."""
+    why = audit.read_reason(why)
+    set_status(reading.find_owner(plan_id), plan_id, PlanStatus.PAUSED, why=why)
+
+
+def cancel_as_operator(plan_id: int, *, why: str) -> None:
+    """End anybody's plan. Raises InvalidInput (no reason) or PlanNotFound, also where it was ended before."""
+    why = audit.read_reason(why)
+    end_plan(reading.find_owner(plan_id), plan_id, why=why)
 
 
 def timetable(row: Any) -> Timetable:

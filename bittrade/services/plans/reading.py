@@ -1,4 +1,4 @@
-"""A user's own plans, in the shape that the API's later client reads."""
+"""A user's own plans, in the shape that the API's later client reads; and everybody's, for operators."""
 
 from collections import defaultdict
 from datetime import timedelta
@@ -60,6 +60,33 @@ def read_plan(session: Session, user_id: int, plan_id: int) -> Any:
     if row is None:
         raise PlanNotFound()
     return row
+
+
+def find_owner(plan_id: int) -> int:
+    """Return whose plan it is. Raises PlanNotFound."""
+    return int(get_for_operator(plan_id)["user_id"])
+
+
+def get_for_operator(plan_id: int) -> dict[str, Any]:
+    """Return anybody's plan with its owner's id and its latest runs, also one that was ended. Raises PlanNotFound."""
+    query = sa.select(*PLAN_COLUMNS).where(RecurringPlan.id == plan_id)
+    with unit_of_work.reading() as session:
+        row = session.execute(query).first()
+        if row is None:
+            raise PlanNotFound()
+        return {"user_id": row.user_id, **wire.plan(row, _recent_runs(session, [plan_id])[plan_id])}
+
+
+def list_for_operator(*, user_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return everybody's or one user's plans, newest first, each with its owner's id; without their runs."""
+    query = sa.select(*PLAN_COLUMNS)
+    if user_id is not None:
+        query = query.where(RecurringPlan.user_id == user_id)
+    if status is not None:
+        query = query.where(RecurringPlan.status == status)
+    with unit_of_work.reading() as session:
+        rows = session.execute(query.order_by(RecurringPlan.id.desc()).limit(limit))
+        return [{"user_id": row.user_id, **wire.plan(row, [])} for row in rows]
 
 
 def publish(user_id: int) -> None:

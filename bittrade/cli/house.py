@@ -1,20 +1,17 @@
-"""What operators type: `flask --app wsgi …`. Every change is written to the audit log as theirs."""
+"""The operators' commands for accounts, money, settings, market data, the books and trading."""
 
-import getpass
 import json
 import os
 import time
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, TextIO
 
 import click
-from flask import Flask
 from flask.cli import AppGroup, with_appcontext
-from sqlalchemy.exc import SQLAlchemyError
 
+from bittrade.cli.operation import operation
 from bittrade.domain.pricing import TIMEFRAMES
-from bittrade.errors import BitTradeError, NotConfirmed, WrongSchema
+from bittrade.errors import NotConfirmed
 from bittrade.services import (
     audit,
     auth,
@@ -28,7 +25,6 @@ from bittrade.services import (
     settings,
     traffic,
 )
-from bittrade.services.audit import Origin
 from bittrade.services.funds import Funds
 
 user_group = AppGroup("user", help="Accounts.")
@@ -51,34 +47,6 @@ GROUPS = (
     audit_group,
     import_group,
 )
-
-
-def init_cli(app: Flask) -> None:
-    for group in GROUPS:
-        app.cli.add_command(group)
-    app.cli.add_command(examine)
-    app.cli.add_command(show_sockets)
-
-
-def operation(command: Callable[..., None]) -> Callable[..., None]:
-    """Run a command as its operator, and turn our errors into one line and exit status 1."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        audit.origin.set(Origin(actor=f"operator {getpass.getuser()}"))
-        try:
-            command(*args, **kwargs)
-        except WrongSchema as error:
-            raise click.ClickException(error.fault) from error
-        except BitTradeError as error:
-            raise click.ClickException(error.message) from error
-        except SQLAlchemyError as error:
-            hint = "Are the tables there? flask --app wsgi db upgrade"
-            raise click.ClickException(
-                f"The database refused: {getattr(error, 'orig', error)}. {hint}"
-            ) from error
-
-    return run
 
 
 @user_group.command("create")

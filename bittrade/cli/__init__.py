@@ -1,0 +1,13 @@
+"""What operators type: `flask --app wsgi …`. Every change is written to the audit log as theirs."""
+
+from flask import Flask
+
+from bittrade.cli import house, orders
+
+
+def init_cli(app: Flask) -> None:
+    """Add every command to the application's own."""
+    for group in (*house.GROUPS, *orders.GROUPS):
+        app.cli.add_command(group)
+    app.cli.add_command(house.examine)
+    app.cli.add_command(house.show_sockets)
