@@ -1,0 +1,161 @@
+"""Orders and plans under races: two web workers, and matchers and runners of this process, on one MariaDB.
+
+Requests of one user queue up inside one process; across processes only the database decides, and that is what is tried.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import requests
+from flask import Flask
+
+from bittrade import unit_of_work
+from bittrade.extensions import db, socketio
+from bittrade.services import ledger, orders, plans
+from tests.e2e.conftest import System, running_system
+from tests.fixtures import Person, build_app, new_user, set_price, together
+
+LIMIT = 4_090_000  # between what a bitcoin costs at HIGH, 4,095,000 rupees, and at LOW, 4,085,900
+HIGH, LOW = 45_000, 44_900
+
+
+@dataclass
+class House:
+    """The web server with two workers, and an application of this process on the same database."""
+
+    system: System
+    app: Flask
+
+    def ask(self, method: str, path: str, person: Person, body: object = None) -> requests.Response:
+        url = f"{self.system.url}{path}"
+        return requests.request(method, url, json=body, headers=person.headers, timeout=60)
+
+    def place(self, person: Person, amount: int) -> int:
+        body = {"side": "buy", "type": "limit", "limit_price": LIMIT, "amount": amount, "currency": "inr"}
+        answer = self.ask("POST", "/api/orders", person, body)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["status"] == "OPEN"
+        return int(answer.json()["id"])
+
+    def cancel(self, person: Person, order_id: int) -> int:
+        return self.ask("DELETE", f"/api/orders/{order_id}", person).status_code
+
+    def status(self, person: Person, order_id: int) -> str:
+        return str(self.ask("GET", f"/api/orders/{order_id}", person).json()["status"])
+
+    def rupees(self, person: Person) -> tuple[int, int]:
+        """Available and reserved, from the database."""
+        with self.app.app_context(), unit_of_work.reading() as session:
+            held = ledger.read_balance(session, person.id)
+        return held["available_inr"], held["reserved_inr"]
+
+    def inside(self, work: Callable[[], int]) -> int:
+        with self.app.app_context():
+            return work()
+
+    def verify(self) -> None:
+        with self.app.app_context():
+            assert ledger.verify().faults == ()
+
+
+@pytest.fixture(scope="module")
+def house(scratch_database: str, redis_url: str) -> Iterator[House]:
+    if scratch_database.startswith("sqlite"):
+        pytest.skip("needs MariaDB")  # SQLite is for one web process
+    bound = socketio.server
+    with running_system(scratch_database, redis_url, MAX_PRICE_AGE_S="600") as system:
+        app = build_app(DATABASE_URL=scratch_database, REDIS_URL=redis_url, MAX_PRICE_AGE_S=600)
+        system.start_web(workers=2)
+        try:
+            yield House(system, app)
+        finally:
+            socketio.server = bound
+            with app.app_context():
+                db.engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _high_price(house: House) -> None:
+    set_price(house.app, HIGH)
+
+
+@pytest.mark.timeout(300)
+def test_cancel_against_fill_200_times_has_one_winner_and_moves_the_money_once(house: House) -> None:
+    people = [new_user(house.app, inr=10_000) for _ in range(10)]
+    filled = dict.fromkeys((person.id for person in people), 0)
+    for _ in range(20):
+        set_price(house.app, HIGH)
+        ids = [house.place(person, 100) for person in people]
+        set_price(house.app, LOW)
+
+        def race(number: int, ids: list[int] = ids) -> int:
+            if number >= len(people):
+                return house.inside(orders.match)
+            return house.cancel(people[number], ids[number])
+
+        *answers, one, other = together(len(people) + 2, race)
+        assert set(answers) <= {200, 409}
+        assert answers.count(409) == one + other  # who could not cancel was filled, by one of two matchers
+        for person, order_id, answer in zip(people, ids, answers, strict=True):
+            ended = house.status(person, order_id)
+            assert ended == ("CANCELLED" if answer == 200 else "FILLED")
+            filled[person.id] += ended == "FILLED"
+    for person in people:
+        assert house.rupees(person) == (10_000 - 100 * filled[person.id], 0)
+    house.verify()
+
+
+def test_fifty_cancels_of_one_order_give_back_once(house: House) -> None:
+    person = new_user(house.app, inr=1000)
+    order_id = house.place(person, 1000)
+    assert house.rupees(person) == (0, 1000)
+    answers = together(50, lambda _: house.cancel(person, order_id))
+    assert sorted(answers) == [200] + [409] * 49
+    assert house.rupees(person) == (1000, 0)
+    house.verify()
+
+
+@pytest.mark.timeout(180)
+def test_an_order_and_a_trade_cannot_have_the_same_rupees(house: House) -> None:
+    trade = {"action": "buy", "type": "market", "amount": 1000, "currency": "inr"}
+    order = {"side": "buy", "type": "limit", "limit_price": LIMIT, "amount": 1000, "currency": "inr"}
+    for _ in range(10):
+        person = new_user(house.app, inr=1000)
+
+        def spend(number: int, person: Person = person) -> requests.Response:
+            if number % 2:
+                return house.ask("POST", "/api/trade", person, trade)
+            return house.ask("POST", "/api/orders", person, order)
+
+        answers = together(8, spend)
+        assert sorted(answer.status_code for answer in answers) == [201] + [400] * 7
+        codes = {answer.json()["code"] for answer in answers if answer.status_code == 400}
+        assert codes == {"insufficient_funds"}
+        available, reserved = house.rupees(person)
+        (winner,) = (number for number, answer in enumerate(answers) if answer.status_code == 201)
+        assert (available, reserved) == ((0, 0) if winner % 2 else (0, 1000))
+    house.verify()
+
+
+@pytest.mark.timeout(180)
+def test_a_plan_that_is_paused_while_it_runs_ran_once_or_not_at_all(house: House) -> None:
+    body = {"plan_type": "DCA_BUY", "frequency": "DAILY", "amount_per_execution_inr": 100}
+    person = new_user(house.app, inr=10_000)
+    executed = 0
+    for _ in range(20):
+        plan_id = house.ask("POST", "/api/dca-plans", person, body).json()["planId"]
+
+        def race(number: int, plan_id: int = plan_id) -> int:
+            if number:
+                return house.inside(plans.run_due)
+            path = f"/api/dca-plans/{plan_id}/status"
+            return house.ask("PATCH", path, person, {"status": "PAUSED"}).status_code
+
+        assert together(3, race)[0] == 200
+        assert house.inside(plans.run_due) == 0  # it is paused, whoever came first
+        runs = house.ask("GET", f"/api/dca-plans/{plan_id}/runs", person).json()["runs"]
+        assert [run["outcome"] for run in runs] in ([], ["executed"])
+        executed += len(runs)
+    assert house.rupees(person) == (10_000 - 100 * executed, 0)
+    house.verify()
