@@ -129,6 +129,8 @@ class Config(BaseSettings):
     RATELIMIT_REGISTER: RateLimit | Literal[""] = ""
     RATELIMIT_WRITE: RateLimit = "120 per minute"
     RATELIMIT_TRADE: RateLimit = "100 per second"
+    RATELIMIT_TRANSFER: RateLimit = "100 per hour"
+    RATELIMIT_TRANSFER_ADDRESS: RateLimit = "1000 per hour"
     RATELIMIT_KEY: RateLimit = "100 per second"
 
     @field_validator("CORS_ORIGINS", "SOCKET_TRANSPORTS", "PRICE_SOURCES", "TRUSTED_HOSTS", mode="before")

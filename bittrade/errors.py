@@ -258,6 +258,18 @@ class TooManyPlans(BitTradeError):
     message = "Too many plans. End one first"
 
 
+class RecipientNotFound(InvalidInput):
+    """Nobody who can receive has this e-mail: unknown, or the account was shut."""
+
+    code = "recipient_not_found"
+    message = "No user with this email can receive a transfer"
+
+
+class SameAccount(InvalidInput):
+    code = "same_account"
+    message = "The recipient is the sender"
+
+
 class PriceMoved(BitTradeError):
     """The price became worse than the client accepts; facts: `expected_price`, `current_price`."""
 
@@ -306,7 +318,7 @@ class AlreadyReversed(BitTradeError):
 
 class NotReversible(BitTradeError):
     code = "not_reversible"
-    message = "A reversal can't be reversed; post the right transaction instead"
+    message = "A reversal, a transfer, and what an order or a loan holds can't be reversed; post the right transaction"
 
 
 class TransactionNotFound(BitTradeError):

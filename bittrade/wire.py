@@ -14,7 +14,7 @@ from bittrade.domain.plans import PlanStatus
 from bittrade.domain.pricing import MULTIPLIER_SCALE, Rates
 from bittrade.domain.receipt import Receipt
 from bittrade.domain.trading import Action, Order
-from bittrade.domain.transaction_types import signs_of
+from bittrade.domain.transaction_types import TRANSFER_OUT, signs_of
 
 # On every answer, whoever gives it: no guessing of types, no address passed on, no frames, nothing kept.
 SAFE_HEADERS = {
@@ -84,6 +84,8 @@ def transaction(row: Any) -> dict[str, Any]:
         "reverses_type": row.reverses_type,
         "imported_id": row.imported_id,
         "imported_type": row.imported_type,
+        "counterparty_name": row.counterparty_name,
+        "transfer_id": row.id if row.type == TRANSFER_OUT else row.transfer_id,
         "inr_change": 0,
         "btc_change": 0,
     }

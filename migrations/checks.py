@@ -1,4 +1,7 @@
-"""Changing a table's CHECK and UNIQUE constraints in a migration, on MariaDB, MySQL and SQLite, so that it can be run again."""
+"""Changing a table's CHECK and UNIQUE constraints, and a column's width, in a migration that can be run again.
+
+The same on MariaDB, MySQL and SQLite.
+"""
 
 import re
 
@@ -44,6 +47,19 @@ def drop_unique(table: str, name: str) -> None:
         _rebuild(table, lambda sql: _without(sql, name))
     else:
         op.drop_constraint(op.f(name), table, type_="unique")
+
+
+def set_width(table: str, column: str, *, before: sa.types.TypeEngine, after: sa.types.TypeEngine) -> None:
+    """Make a text column that is never NULL wider or narrower, if it is not yet."""
+    bind = op.get_bind()
+    found = {found["name"]: found["type"] for found in sa.inspect(bind).get_columns(table)}[column]
+    if found.length == after.length:
+        return
+    if bind.dialect.name == "sqlite":
+        old, new = f"{column} VARCHAR({before.length})", f"{column} VARCHAR({after.length})"
+        _rebuild(table, lambda sql: re.sub(rf"\b{re.escape(old)}", new, sql, count=1))
+    else:
+        op.alter_column(table, column, existing_type=before, type_=after, existing_nullable=False)
 
 
 def _unique_names(table: str) -> set[str | None]:

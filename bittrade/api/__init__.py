@@ -18,6 +18,7 @@ from bittrade.api import (
     plans,
     requests,
     trade,
+    transfers,
     user_data,
 )
 from bittrade.api.front import init_front
@@ -40,6 +41,7 @@ def init_api(app: Flask) -> None:
         trade,
         orders,
         plans,
+        transfers,
         user_data,
         events,
         health,

@@ -61,9 +61,12 @@ LOGIN = (Limit("RATELIMIT_LOGIN", address), Limit("RATELIMIT_LOGIN_ACCOUNT", ema
 REGISTER = (Limit("RATELIMIT_REGISTER", address),)
 WRITE = (Limit("RATELIMIT_WRITE", account),)
 TRADE = (Limit("RATELIMIT_TRADE", account),)
+TRANSFER = (Limit("RATELIMIT_TRANSFER", account), Limit("RATELIMIT_TRANSFER_ADDRESS", address))
 NONE: tuple[Limit, ...] = ()
 KEY = (Limit("RATELIMIT_KEY", api_key, is_shared=True),)
-SETTINGS = tuple(limit.setting for group in (READ, LOGIN, REGISTER, WRITE, TRADE, KEY) for limit in group)
+SETTINGS = tuple(
+    limit.setting for group in (READ, LOGIN, REGISTER, WRITE, TRADE, TRANSFER, KEY) for limit in group
+)
 
 
 def check(limits: Iterable[Limit]) -> None:

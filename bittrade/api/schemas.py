@@ -128,7 +128,7 @@ class ProfileBody(Body):
 
 class KeyBody(Body):
     name: str = Field(max_length=100, description="for you, to know it by")
-    scopes: list[Literal["read", "trade", "export"]] = Field(min_length=1, max_length=3)
+    scopes: list[Literal["read", "trade", "export", "transfer"]] = Field(min_length=1, max_length=4)
     expires_in_days: int = Field(api_keys.DEFAULT_DAYS, ge=1, le=api_keys.MAX_DAYS)
     addresses: list[Annotated[str, Field(max_length=64)]] = Field(
         [],
@@ -178,6 +178,19 @@ class TradeBody(Body):
         if self.max_slippage_bps is not None and self.expected_price is None:
             raise ValueError("max_slippage_bps needs expected_price")
         return self
+
+
+class TransferBody(Body):
+    ERRORS = {"amount": InvalidAmount, "currency": InvalidCurrency}
+
+    recipient_email: Text = Field(alias="recipientEmail")
+    amount: str | int | Decimal = Field(
+        description="whole rupees, or bitcoin to 8 places; a string or a number", examples=[1000, "0.0005"]
+    )
+    currency: Literal["inr", "btc"]
+    client_order_id: str | None = Field(
+        None, pattern=ORDER_ID, description="your own name for the transfer; unique among your transactions"
+    )
 
 
 class ActivityQuery(Query):
@@ -470,6 +483,26 @@ class TradeAnswer(PreviewAnswer):
     quote_id: str | None
 
 
+class RecipientAnswer(Answer):
+    name: str
+    email: str
+
+
+class TransferAnswer(Answer):
+    message: str
+    recipient: RecipientAnswer
+    amount: int = Field(description="rupees or satoshis, as `currency` says")
+    currency: Literal["inr", "btc"]
+    inr_amount: int
+    btc_amount: int
+    senderTransactionId: int
+    recipientTransactionId: int
+    client_order_id: str | None
+    timestamp: str
+    seq: int
+    updated_balance: BalanceAnswer
+
+
 class QuoteAnswer(Answer):
     quote_id: str
     btc_usd_price: float
@@ -567,6 +600,10 @@ class TransactionAnswer(Answer):
         description="its number where it was imported from; such a row moved nothing here"
     )
     imported_type: str | None = Field(description="what it was called there")
+    counterparty_name: str | None = Field(description="of a transfer: the other user, as they were called")
+    transfer_id: int | None = Field(
+        description="of a transfer: the number of what was sent, the same for both"
+    )
     cached: bool
 
 

@@ -12,7 +12,7 @@ from bittrade.domain.ledger import AVAILABLE, BALANCE_ACCOUNTS, HOUSE_ACCOUNTS, 
 from bittrade.domain.money import Asset
 from bittrade.domain.receipt import recompute
 from bittrade.domain.trading import Action
-from bittrade.domain.transaction_types import FALLS, REVERSAL, RISES, STAYS, TYPES
+from bittrade.domain.transaction_types import FALLS, REVERSAL, RISES, STAYS, TRANSFER_IN, TRANSFERS, TYPES
 from bittrade.errors import BitTradeError
 
 AVAILABLE_ACCOUNTS = frozenset(AVAILABLE.values())
@@ -36,6 +36,8 @@ class Row(NamedTuple):
     imported_id: int | None
     legs: tuple[Leg, ...]
     digest: str
+    transfer_id: int | None = None
+    counterparty_id: int | None = None
 
 
 def faults_of(row: Row) -> list[str]:
@@ -116,6 +118,10 @@ def _faults_of_columns(row: Row) -> Iterator[str]:
         yield f"it was posted at {row.created_at}, and is {row.status} since {row.executed_at or 'never'}"
     if (row.type == REVERSAL) != (row.reverses_id is not None):
         yield "a reversal names what it undoes, and nothing else does"
+    if (row.type in TRANSFERS) != (row.counterparty_id is not None):
+        yield "a transfer names the other user, and nothing else does"
+    if (row.type == TRANSFER_IN) != (row.transfer_id is not None):
+        yield "what came names what was sent, and nothing else does"
     has_receipt = row.type in TYPES and TYPES[row.type].has_receipt
     if has_receipt != (row.receipt is not None):
         yield "a trade has a receipt, and nothing else has"

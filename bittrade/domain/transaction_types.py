@@ -8,20 +8,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bittrade.domain.ledger import (
+    AVAILABLE,
     COLLATERAL,
     DEBT_ACCOUNTS,
     HOUSE_CUSTODY,
     HOUSE_LOANS,
     HOUSE_TRADING,
+    HOUSE_TRANSFERS,
     OWNED_ACCOUNTS,
     Leg,
 )
 from bittrade.domain.money import Asset
 
 RISES, FALLS, STAYS = 1, -1, 0
+_AVAILABLE = frozenset(AVAILABLE.values())
+_BETWEEN = frozenset({HOUSE_TRANSFERS})
 REVERSAL = "REVERSAL"
 OPENING, IMPORTED = "OPENING", "IMPORTED"
 ORDER_RESERVE, ORDER_RELEASE = HOLDS = ("ORDER_RESERVE", "ORDER_RELEASE")
+TRANSFER_OUT, TRANSFER_IN = TRANSFERS = ("TRANSFER_OUT", "TRANSFER_IN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,16 @@ class TransactionType:
     house: frozenset[str] = field(default_factory=frozenset)
     has_receipt: bool = False
     audited_as: str | None = None  # the action under which the audit log knows it, where staff makes it
+
+    @property
+    def is_reversible(self) -> bool:
+        """Return whether its opposite alone leaves the books right: it moves no more than what its user has free.
+
+        What an order or a loan holds follows its row, and half a transfer follows the other half.
+        """
+        return (
+            bool(self.accounts) and _AVAILABLE.issuperset(self.accounts or ()) and not self.house & _BETWEEN
+        )
 
     def faults(self, legs: Iterable[Leg], user_id: int) -> Iterator[str]:
         """Say how the legs of a transaction of this user depart from its type, if they do."""
@@ -94,6 +109,9 @@ _TABLE = (
     TransactionType(
         "WITHDRAW_BTC", btc=FALLS, accounts={"available_btc": FALLS}, house=_CUSTODY, audited_as="withdrawal"
     ),
+    # From one user to another: one row each, which name each other.
+    TransactionType(TRANSFER_OUT, FALLS, FALLS, dict.fromkeys(_AVAILABLE, FALLS), _BETWEEN),
+    TransactionType(TRANSFER_IN, RISES, RISES, dict.fromkeys(_AVAILABLE, RISES), _BETWEEN),
     # From another system: the loans that accounts open with, and past transactions of kinds that are unknown here.
     TransactionType(
         OPENING,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bittrade.domain.transaction_types import TYPE_NAMES
 from bittrade.extensions import db
-from bittrade.models.types import MYSQL_TABLE, BigKey, LongText, UtcDateTime, WholeNumber, ascii_text
+from bittrade.models.types import MYSQL_TABLE, BigKey, LongText, UtcDateTime, WholeNumber, ascii_text, text
 
 TRANSACTION_STATUSES = ("PENDING", "EXECUTED", "CANCELLED", "FAILED")
 
@@ -34,7 +34,7 @@ class Transaction(db.Model):  # type: ignore[name-defined]
     id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
     user_id: Mapped[int] = mapped_column(BigKey, sa.ForeignKey("users.id"))
     seq: Mapped[int] = mapped_column(WholeNumber)  # the user's `balances.seq` after this one
-    type: Mapped[str] = mapped_column(ascii_text(20))
+    type: Mapped[str] = mapped_column(ascii_text(32))
     status: Mapped[str] = mapped_column(ascii_text(10))
     is_pending: Mapped[bool] = mapped_column(sa.Boolean(create_constraint=False), default=False)
     btc_amount: Mapped[int] = mapped_column(WholeNumber)
@@ -55,6 +55,10 @@ class Transaction(db.Model):  # type: ignore[name-defined]
     # What it was where it was imported from. Such a row is only told: it has no legs, and moves nothing here.
     imported_id: Mapped[int | None] = mapped_column(BigKey)
     imported_type: Mapped[str | None] = mapped_column(ascii_text(40))
+    # A transfer is two transactions. Each names the other user, as they were called; what came, also what was sent.
+    transfer_id: Mapped[int | None] = mapped_column(BigKey, unique=True)
+    counterparty_id: Mapped[int | None] = mapped_column(BigKey)
+    counterparty_name: Mapped[str | None] = mapped_column(text(100))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     executed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from bittrade import unit_of_work, wire
 from bittrade.domain.ledger import Entry, Leg
 from bittrade.domain.money import Asset
-from bittrade.domain.transaction_types import REVERSAL
+from bittrade.domain.transaction_types import REVERSAL, TYPES
 from bittrade.errors import AlreadyReversed, NotReversible, TransactionNotFound
 from bittrade.models import LedgerLeg, Transaction
 from bittrade.services import audit, ledger, user_data
@@ -48,7 +48,7 @@ def _opposite(session: Session, transaction_id: int) -> tuple[int, Posting, Entr
     ).first()
     if row is None:
         raise TransactionNotFound()
-    if row.type == REVERSAL:
+    if not TYPES[row.type].is_reversible:
         raise NotReversible()
     legs = session.execute(
         sa.select(LedgerLeg.account, LedgerLeg.asset, LedgerLeg.amount, LedgerLeg.user_id)

@@ -39,6 +39,8 @@ _COLUMNS: tuple[Any, ...] = (
     Transaction.order_id,
     Transaction.imported_id,
     Transaction.imported_type,
+    Transaction.transfer_id,
+    Transaction.counterparty_name,
     sa.select(_Reversed.type)
     .where(_Reversed.id == Transaction.reverses_id)
     .scalar_subquery()

@@ -30,6 +30,7 @@ OPENED_BY: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/trade"): {"trade"},
     ("POST", "/api/trade/preview"): {"trade"},
     ("POST", "/api/quote"): {"trade"},
+    ("POST", "/api/send-transaction"): {"transfer"},
     ("POST", "/api/orders"): {"trade"},
     ("POST", "/api/orders/preview"): {"trade"},
     ("GET", "/api/orders"): {"read"},

@@ -43,6 +43,11 @@ REQUESTS = {
     "a trade": ("POST", "/api/trade", BUY),
     "a quote": ("POST", "/api/quote", None),
     "an order": ("POST", "/api/orders", ORDER),
+    "a transfer": (
+        "POST",
+        "/api/send-transaction",
+        {"recipientEmail": "nobody@example.com", "amount": 1, "currency": "inr"},
+    ),
     "a plan": ("POST", "/api/dca-plans", PLAN),
 }
 

@@ -119,6 +119,11 @@ ROWS: dict[tuple[str, str], Row] = {
         None,
         404,
     ),
+    ("POST", "/api/send-transaction"): lambda v: (
+        "/api/send-transaction",
+        {"recipientEmail": v.person.email, "amount": 6000, "currency": "inr", "from": v.person.id},
+        400,
+    ),
     ("GET", "/api/dca-plans"): lambda v: ("/api/dca-plans", None, 200),
     ("POST", "/api/dca-plans"): lambda v: ("/api/dca-plans", {**PLAN, "id": v.plan_id}, 201),
     ("GET", "/api/dca-plans/<int:plan_id>/runs"): lambda v: (f"/api/dca-plans/{v.plan_id}/runs", None, 404),

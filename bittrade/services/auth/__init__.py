@@ -17,7 +17,7 @@ from bittrade.services.auth.accounts import (
 )
 from bittrade.services.auth.emails import normalize_email
 from bittrade.services.auth.login import change_password, login
-from bittrade.services.identity import ACCOUNT, EXPORT, KEY_SCOPES, READ, TRADE, Identity
+from bittrade.services.identity import ACCOUNT, EXPORT, KEY_SCOPES, READ, TRADE, TRANSFER, Identity
 
 __all__ = [
     "ACCOUNT",
@@ -25,6 +25,7 @@ __all__ = [
     "KEY_SCOPES",
     "READ",
     "TRADE",
+    "TRANSFER",
     "Identity",
     "authenticate",
     "change_password",

@@ -1,4 +1,5 @@
-"""What other tables must say about the books' rows: the prices of receipts, the audit log, what a reversal undoes."""
+"""What other rows must say about the books' rows: recorded prices, the audit log, what a reversal undoes, both halves of
+a transfer."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,13 +11,19 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade.domain.proof import Row
-from bittrade.domain.transaction_types import REVERSAL, TYPES
+from bittrade.domain.transaction_types import REVERSAL, TRANSFER_IN, TRANSFER_OUT, TRANSFERS, TYPES
 from bittrade.models import AuditEvent, BitcoinData, Transaction
 from bittrade.services.ledger.reading import parse, read_rows
 
 AT_ONCE = 500
 # An audit row is written in the same unit of work as what it is about, after it.
 AUDIT_WITHIN = timedelta(seconds=30)
+_HALF = (
+    Transaction.user_id,
+    Transaction.counterparty_id,
+    Transaction.inr_amount,
+    Transaction.btc_amount,
+)
 AUDITED = {kind.audited_as for kind in TYPES.values() if kind.audited_as}
 Claim = tuple[str | None, int, str, int]
 Mark = tuple[int, str]  # an audit row, and which part of it
@@ -36,6 +43,7 @@ class Evidence:
         self._prices: dict[tuple[Any, ...], Row] = {}
         self._reversals: list[Row] = []
         self._audited: list[Row] = []
+        self._transfers: list[Row] = []
 
     def take(self, row: Row) -> None:
         """Note what has to be asked about a row; of what happened elsewhere no table here knows."""
@@ -45,6 +53,8 @@ class Evidence:
             self._take_price(row)
         if row.reverses_id is not None:
             self._reversals.append(row)
+        if row.type in TRANSFERS:
+            self._transfers.append(row)
         if row.type in TYPES and TYPES[row.type].audited_as:
             self._audited.append(row)
 
@@ -64,7 +74,12 @@ class Evidence:
 
     def faults(self) -> list[str]:
         """Return what the other tables contradict in the rows taken since the last call."""
-        found = [*self._price_faults(), *self._reversal_faults(), *self._audit_faults()]
+        found = [
+            *self._price_faults(),
+            *self._reversal_faults(),
+            *self._audit_faults(),
+            *self._transfer_faults(),
+        ]
         self._clear()
         return found
 
@@ -111,6 +126,36 @@ class Evidence:
                 elif row.type != REVERSAL:  # a reversal of both currencies may have become two rows
                     self._used.add(vouching)
 
+    def _transfer_faults(self) -> Iterator[str]:
+        """What was sent came exactly once: as much, of one user, to the other."""
+        halves = self._read_halves()
+        for row in self._transfers:
+            other = halves.get((row.type, row.transfer_id if row.type == TRANSFER_IN else row.id))
+            if other is None:
+                yield f"transaction {row.id}: the other half of this {row.type} is missing"
+            elif _half(other) != (row.counterparty_id, row.user_id, row.inr_amount, row.btc_amount):
+                yield f"transaction {row.id}: {other.id} is not the other half of this {row.type}"
+
+    def _read_halves(self) -> dict[tuple[str, int | None], Any]:
+        """Return the other halves, by the type of ours and the number of what was sent."""
+        found: dict[tuple[str, int | None], Any] = {}
+        columns = (Transaction.id, Transaction.transfer_id, *_HALF)
+        sent_ids = sorted(row.transfer_id or 0 for row in self._transfers if row.type == TRANSFER_IN)
+        for ids in _batches(sent_ids):
+            is_sent = (Transaction.id.in_(ids), Transaction.type == TRANSFER_OUT)
+            found |= {
+                (TRANSFER_IN, other.id): other
+                for other in self._session.execute(sa.select(*columns).where(*is_sent))
+            }
+        own_ids = sorted(row.id for row in self._transfers if row.type == TRANSFER_OUT)
+        for ids in _batches(own_ids):
+            has_come = (Transaction.transfer_id.in_(ids), Transaction.type == TRANSFER_IN)
+            found |= {
+                (TRANSFER_OUT, other.transfer_id): other
+                for other in self._session.execute(sa.select(*columns).where(*has_come))
+            }
+        return found
+
     def _read_audit(self) -> dict[Claim, list[tuple[datetime, Mark]]]:
         written: dict[Claim, list[tuple[datetime, Mark]]] = defaultdict(list)
         times = [_moment(row.created_at) for row in self._audited]
@@ -128,6 +173,10 @@ class Evidence:
                 for claim in _vouched(row.action, row.user_id, orjson.loads(row.facts)):
                     written[claim].append((row.at, (row.id, claim[2])))
         return written
+
+
+def _half(row: Any) -> tuple[int, int | None, int, int]:
+    return (row.user_id, row.counterparty_id, row.inr_amount, row.btc_amount)
 
 
 def _moment(text: str) -> datetime:

@@ -30,6 +30,9 @@ class Posting:
     client_order_id: str | None = None
     reverses_id: int | None = None
     order_id: int | None = None  # the limit order that it ends
+    transfer_id: int | None = None  # what was sent, where this is what came
+    counterparty_id: int | None = None
+    counterparty_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,9 @@ def _row(user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime) 
         "order_id": posting.order_id,
         "imported_id": None,
         "imported_type": None,
+        "transfer_id": posting.transfer_id,
+        "counterparty_id": posting.counterparty_id,
+        "counterparty_name": posting.counterparty_name,
         "created_at": now,
         "executed_at": now,
     }
