@@ -14,7 +14,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web run test drill drill-market bench check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market drill-orders bench check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ drill: $(STAMP)  ## Load and faults against private servers, then prove the book
 
 drill-market: $(STAMP)  ## Lying, slow and dead price sources, Redis and jobs killed; ARGS=--short for two minutes of it
 	@$(BIN)/python -m drills.market $(ARGS)
+
+drill-orders: $(STAMP)  ## Thousands of open orders under a walking price, everything killed; ARGS=--short for a minute of it
+	@$(BIN)/python -m drills.orders $(ARGS)
 
 bench: $(STAMP)  ## Requests a second of the hot routes; BENCH_PEER=folder compares; ARGS="--only trade"
 	@$(BIN)/python -m bench $(ARGS)

@@ -23,6 +23,8 @@ ACCOUNTS = {
     "interest_accrued": "INR",
 }
 TRADES = {"MARKET_BUY": 1, "MARKET_SELL": -1}  # the sign of the user's bitcoin
+# What is done at a recorded price: at once, when a limit is reached, or on a plan's day.
+PRICED = {f"{kind}_{side}" for kind in ("MARKET", "LIMIT", "DCA") for side in ("BUY", "SELL")}
 MULTIPLIER_SCALE = 10_000
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from drills.books import ACCOUNTS, MULTIPLIER_SCALE, TRADES, Books, Transaction, read_books
+from drills.books import ACCOUNTS, MULTIPLIER_SCALE, PRICED, TRADES, Books, Transaction, read_books
 from drills.history import BALANCE, PAGE, TRADE, Line, by_key
 
 SATOSHIS = 100_000_000
@@ -200,7 +200,7 @@ def unknown_outcomes_resolve(books: Books, history: Sequence[Line]) -> Iterator[
 
 def prices_were_recorded_and_fresh(books: Books, _history: Sequence[Line]) -> Iterator[str]:
     for transaction in books.transactions.values():
-        if transaction.type in TRADES:
+        if transaction.type in PRICED:
             yield from (
                 f"transaction {transaction.id}: {fault}" for fault in _price_faults(books, transaction)
             )
@@ -214,7 +214,7 @@ def _price_faults(books: Books, transaction: Transaction) -> Iterator[str]:
         return
     if (receipt["btc_usd_cents"], receipt["source"]) != (price.btc_usd_cents, price.source):
         yield f"its receipt says {receipt['btc_usd_cents']} cents, the recorded price is {price.btc_usd_cents}"
-    side = "buy" if transaction.type == "MARKET_BUY" else "sell"
+    side = "buy" if transaction.type.endswith("_BUY") else "sell"
     multiplier = receipt[f"{side}_multiplier"]
     if multiplier != books.multipliers[side]:
         yield f"its {side} multiplier is {multiplier}, the setting is {books.multipliers[side]}"

@@ -44,6 +44,13 @@ class Client:
         """The user's balance or the first page of their history."""
         return self._request("GET", PATHS[kind], _headers(person), None)
 
+    def send(
+        self, person: Person, method: str, path: str, body: object = None, key: str | None = None
+    ) -> Outcome:
+        """Any other request."""
+        text = None if body is None else json.dumps(body).encode()
+        return self._request(method, path, _headers(person, key), text)
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()

@@ -32,7 +32,7 @@ def make_people(wanted: list[dict[str, object]]) -> list[int]:
     return ids
 
 
-def keep_price_fresh(seed: int) -> None:
+def keep_price_fresh(seed: int, step_cents: int) -> None:
     """Record a random walk until standard input ends. A database that is away is waited for."""
     walk, cents = random.Random(seed), FIRST_PRICE_CENTS  # noqa: S311 - replayable, no secret
     while True:
@@ -40,21 +40,21 @@ def keep_price_fresh(seed: int) -> None:
             market.record_price(PriceQuote(btc_usd_cents=cents, as_of=wire.now(), source="drill"))
         except BitTradeError as error:
             print(f"price not recorded: {error.message}", file=sys.stderr, flush=True)
-        cents = max(1_000_00, cents + walk.randint(-50_00, 50_00))
+        cents = max(1_000_00, cents + walk.randint(-step_cents, step_cents))
         readable, _, _ = select.select([sys.stdin], [], [], INTERVAL_S)
         if readable:
             return
 
 
 def main() -> None:
-    seed = int(sys.argv[1])
+    seed, step_cents = map(int, sys.argv[1:3])
     wanted = json.loads(sys.stdin.readline())
     app = create_app()
     with app.app_context():
         ids = make_people(wanted)
         market.record_price(PriceQuote(btc_usd_cents=FIRST_PRICE_CENTS, as_of=wire.now(), source="drill"))
         print(json.dumps(ids), flush=True)
-        keep_price_fresh(seed)
+        keep_price_fresh(seed, step_cents)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -32,10 +32,12 @@ SOURCES = (
     "gunicorn.conf.py",
     "llhttp_worker.py",
     "wsgi.py",
+    "worker.py",
     "dev",
     "drills",
 )
 WORKERS = 2
+PRICE_STEP_CENTS = 50_00  # the most that the price walks in half a second
 SOCKETS_PER_PROCESS = 800
 JWT_SECRET = "drills-" + "0123456789abcdef" * 2  # servers that live for minutes, on loopback
 # What a developer's own settings could change in the servers under test.
@@ -127,6 +129,8 @@ class World:
     redis: PrivateRedis
     web: WebServer
     people: dict[str, list[Person]]
+    environment: Mapping[str, str] = field(repr=False)
+    code: Path  # the copy of the sources that the servers run
 
     @property
     def server(self) -> PrivateMariaDB:
@@ -163,6 +167,7 @@ def world(
     seed: int,
     groups: Mapping[str, list[Money]],
     database: PrivateMariaDB | ReplicatedPair | None = None,
+    price_step_cents: int = PRICE_STEP_CENTS,
 ) -> Iterator[World]:
     """Set everything up, with the named groups of users; take everything down. `folder` keeps the logs."""
     _copy_sources(folder / "code")
@@ -175,9 +180,11 @@ def world(
         _migrate(folder, environment)
         # The web server starts while the users are made: both take seconds.
         web = stack.enter_context(_web_server(folder, environment))
-        people = stack.enter_context(_people_and_prices(folder, environment, seed, groups))
+        people = stack.enter_context(
+            _people_and_prices(folder, environment, (seed, price_step_cents), groups)
+        )
         web.wait_until_ready()
-        yield World(database, redis, web, people)
+        yield World(database, redis, web, people, environment, folder / "code")
 
 
 def _copy_sources(code: Path) -> None:
@@ -266,7 +273,7 @@ def _web_server(folder: Path, environment: Mapping[str, str]) -> Iterator[WebSer
 
 @contextmanager
 def _people_and_prices(
-    folder: Path, environment: Mapping[str, str], seed: int, groups: Mapping[str, list[Money]]
+    folder: Path, environment: Mapping[str, str], walk: tuple[int, int], groups: Mapping[str, list[Money]]
 ) -> Iterator[dict[str, list[Person]]]:
     """The users of each group; while in here, there is a fresh price."""
     wanted = [
@@ -276,7 +283,7 @@ def _people_and_prices(
     ]
     with open(folder / "prices.log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "drills.people_and_prices", str(seed)],
+            [sys.executable, "-m", "drills.people_and_prices", *map(str, walk)],
             env=environment,
             cwd=folder,
             stdin=subprocess.PIPE,
