@@ -8,6 +8,7 @@ FRESH  a fresh install has everything within 60 s, with at most 10 upstream call
 F4     Redis is killed, stopped and emptied: prices, charts and trading stay right, the schedule is back within 10 s
 F5     every way in which all sources, or the first one, can be slow, broken or liars
 F6     worker, work-horse and scheduler are killed; two schedulers; five restarts
+M1     jumps, lies, drifts and clocks ahead, with traders who know the true price: the house loses to none of them
 
 Exits 0 when every row passes, 1 when not, 2 when it could not run.
 """
@@ -32,6 +33,7 @@ from bittrade.jobs.schedule import schedule
 from bittrade.services import market
 from config import load
 from dev.services import RedisServerFailed, RedisServerMissing
+from drills import market_scenes
 from drills.mariadb import ServiceFailed, ServiceMissing
 from drills.market_world import World, market_world, start_program
 from drills.surroundings import wait_for
@@ -53,14 +55,15 @@ class Size:
     modes: tuple[str, ...]
     kills: int
     kill_every_s: float
+    scenes: int
 
 
 MODES = (
     "refuse", "hang", "429", "500", "302", "empty", "html", "truncated", "huge", "drip", "drip_headers", "gzip_bomb",
     "nan", "negative", "zero", "1e400", "text", "times_1000", "missing_coin", "old_timestamp", "jump", "stuck",
 )  # fmt: skip
-LONG = Size(30, (2, 30, 120), 30, 75, 12, MODES, 20, 6)
-SHORT = Size(2, (2,), 4, 8, 4, ("500", "429", "zero", "times_1000", "jump"), 6, 1)
+LONG = Size(30, (2, 30, 120), 30, 75, 12, MODES, 20, 6, 4)
+SHORT = Size(2, (2,), 4, 8, 4, ("500", "429", "zero", "times_1000", "jump"), 6, 1, 1)
 
 
 class Report:
@@ -347,12 +350,25 @@ def _queued(world: World) -> list[str]:
 
 # --- all of it ----------------------------------------------------------------------------------------------------
 
-DRILLS: dict[str, Callable[[World, Size, Report], None]] = {"FRESH": fresh, "F4": f4, "F6": f6, "F5": f5}
+
+def m1(world: World, size: Size, report: Report) -> None:
+    case, traders = market_scenes.play(world, times=size.scenes)
+    report.row("M1", market_scenes.find_faults(case, traders), **market_scenes.describe(case, traders))
+
+
+DRILLS: dict[str, Callable[[World, Size, Report], None]] = {
+    "FRESH": fresh,
+    "F4": f4,
+    "F6": f6,
+    "F5": f5,
+    "M1": m1,
+}
+OWN_WORLD = ("F5", "M1")
 
 
 def run(names: list[str], size: Size, folder: Path) -> bool:
     report = Report()
-    usual = [name for name in names if name != "F5"]
+    usual = [name for name in names if name not in OWN_WORLD]
     if usual:
         with market_world(folder / "usual", interval_s=size.interval_s, max_age_s=90) as world:
             if "FRESH" not in usual:  # it waits for the first price itself
@@ -367,6 +383,12 @@ def run(names: list[str], size: Size, folder: Path) -> bool:
         ) as world:
             wait_for(lambda: world.price_age_s() < 5, timeout_s=60, what="the first price")
             f5(world, size, report)
+    if "M1" in names:
+        with market_world(
+            folder / "m1", interval_s=2, max_age_s=90, settings=market_scenes.SETTINGS
+        ) as world:
+            wait_for(lambda: world.price_age_s() < 5, timeout_s=60, what="the first price")
+            m1(world, size, report)
     print("passed" if report.is_passed else "FAILED", flush=True)
     return report.is_passed
 
@@ -389,7 +411,7 @@ def main(arguments: list[str] | None = None) -> int:
         size = replace(size, modes=tuple(options.modes.split(",")))
     folder = Path(tempfile.mkdtemp(prefix="bittrade-market-"))
     folder.chmod(0o711)
-    for name in ("usual", "f5"):
+    for name in ("usual", "f5", "m1"):
         (folder / name).mkdir(mode=0o711)
     is_passed = False
     try:

@@ -142,10 +142,12 @@ class World:
         with self.redis.client() as client:
             return [raw.decode() for key in client.keys(SCHEDULED) for raw in client.zrange(key, 0, -1)]
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Sample:
+    def request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None
+    ) -> Sample:
         began = time.monotonic()
         connection = HTTPConnection(LOOPBACK, int(self.environment["PORT"]), timeout=12)
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
         if body is not None:
             headers["Idempotency-Key"] = uuid.uuid4().hex
         try:
@@ -164,8 +166,10 @@ class World:
 
 
 @contextmanager
-def market_world(folder: Path, *, interval_s: int, max_age_s: int) -> Iterator[World]:
-    """Set everything up; take everything down. The worker and the scheduler start last, at `started_at`."""
+def market_world(
+    folder: Path, *, interval_s: int, max_age_s: int, settings: Mapping[str, str] | None = None
+) -> Iterator[World]:
+    """Set everything up, with more settings; take everything down. The worker and the scheduler start last, at `started_at`."""
     with ExitStack() as stack:
         database = PrivateMariaDB(folder / "mariadb")
         stack.callback(database.close)
@@ -176,6 +180,7 @@ def market_world(folder: Path, *, interval_s: int, max_age_s: int) -> Iterator[W
             "PRICE_INTERVAL_S": str(interval_s),
             "MAX_PRICE_AGE_S": str(max_age_s),
             **simulator.settings,
+            **(settings or {}),
         }
         world = World(database, own_redis, simulator, environment, folder)
         _flask(world, "db", "upgrade", "-d", str(ROOT / "migrations"))

@@ -93,7 +93,8 @@ def claim(session: Session, user_id: int, quote_id: str, now: datetime) -> Price
 def read(session: Session, user_id: int, quote_id: str, now: datetime) -> PriceBasis:
     """Return what a quote holds, without using it. Raises like `claim`.
 
-    A quote is void once a price was held after it, or the multipliers changed: it must not outlive what it was made of.
+    A quote is void once a price was held after it, the price in use moved further than prices that confirm each other
+    differ, or the multipliers changed: it must not outlive what it was made of.
     """
     row = session.execute(
         sa.select(Quote.price, Quote.created_at, Quote.expires_at, Quote.used_at).where(

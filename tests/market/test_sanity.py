@@ -1,5 +1,6 @@
 """A price that jumps is held until somebody confirms it; nothing is ever traded at a price that was not accepted."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,8 +16,9 @@ from bittrade.errors import ProviderError
 from bittrade.extensions import db
 from bittrade.models import AuditEvent, BitcoinData, BitcoinPriceEvent, Quote
 from bittrade.services import doctor, halt, health, market
+from bittrade.services.market import sanity as market_sanity
 from dev.simulator import Simulator
-from tests.fixtures import Person
+from tests.fixtures import Person, dollars, wait_until
 from tests.money.conftest import Trader
 
 pytestmark = pytest.mark.usefixtures("inside")
@@ -254,6 +256,33 @@ def test_a_held_price_stops_trading_however_long_it_waits_and_is_settled_in_the_
     simulator.reset()
     price_is(simulator, 50_000)
     market.update_price()
+    assert trader.trade("buy", "1000").status_code == 201
+
+
+def test_while_the_other_sources_are_asked_nothing_is_traded_at_a_price_that_the_first_denies(
+    simulator: Simulator, trader: Trader, inside: Flask
+) -> None:
+    price_is(simulator, 54_000)  # no jump: nothing but a large move
+    for feed in OTHERS:
+        simulator.set("slow", seconds=3, path=feed)
+
+    def update() -> None:
+        with inside.app_context():
+            market.update_price()
+
+    round_ = threading.Thread(target=update)
+    round_.start()
+    wait_until(lambda: simulator.requests("coinbase") == 1)
+    meanwhile = trader.trade("buy", "1000")
+    round_.join()
+    assert (meanwhile.status_code, meanwhile.get_json()["code"]) == (503, "price_uncertain")
+    assert trader.trade("buy", "1000").get_json()["execution_price"] == 54_000 * 91
+    assert outcomes() == [("coingecko", "confirmed")]
+
+
+def test_an_answer_that_is_late_denies_nothing(simulator: Simulator, trader: Trader) -> None:
+    quote = dollars(54_000, age_s=60, source="coingecko")
+    assert market_sanity.hold_if_denied("coingecko", quote) is None
     assert trader.trade("buy", "1000").status_code == 201
 
 

@@ -30,9 +30,18 @@ def test_a_quote_holds_its_rate_while_the_market_moves(trader: Trader, app: Flas
     held = trader.post("/api/quote").get_json()
     assert (held["buy_rate_inr"], held["sell_rate_inr"]) == (4_095_000, 3_960_000)
     assert held["expires_in_ms"] == 15_000
-    set_price(app, 50_000)
+    set_price(app, 45_450)  # 1 %, which is less than half of the spread
     assert trader.trade("buy", "100", quote_id=held["quote_id"]).get_json()["execution_price"] == 4_095_000
-    assert trader.trade("buy", "100").get_json()["execution_price"] == 50_000 * 91
+    assert trader.trade("buy", "100").get_json()["execution_price"] == 45_450 * 91
+
+
+@pytest.mark.parametrize("usd", [45_451, 44_549])
+def test_a_quote_is_no_free_option_on_a_market_that_moves_far(trader: Trader, app: Flask, usd: int) -> None:
+    held = quote(trader)
+    set_price(app, usd)
+    for side in ("buy", "sell"):
+        answer = trader.trade(side, "100", quote_id=held)
+        assert (answer.status_code, answer.get_json()["code"]) == (409, "quote_expired")
 
 
 def test_a_quote_is_used_once(trader: Trader) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Session
 
+from bittrade.domain.consensus import is_within
 from bittrade.domain.pricing import age_ms, is_stale
 from bittrade.domain.receipt import PriceBasis
 from bittrade.errors import BitTradeError, PriceUncertain, RatesUnavailable, TradingHalted
@@ -73,7 +74,8 @@ def refuse_if_halted(session: Session) -> dict[str, str]:
 
 
 def is_in_force(session: Session, basis: PriceBasis) -> bool:
-    """Return whether a basis of earlier still holds: no price was held since, and the multipliers are the same.
+    """Return whether a basis of earlier still holds: no price was held since, the price in use still confirms it, and the
+    multipliers are the same.
 
     Raises TradingHalted, and PriceUncertain while a held price waits.
     """
@@ -81,8 +83,12 @@ def is_in_force(session: Session, basis: PriceBasis) -> bool:
     if session.scalar(sa.select(_has_held_price())):
         raise _uncertain()
     recorded_at = session.scalar(sa.select(BitcoinData.created_at).where(BitcoinData.id == basis.price_id))
+    in_use = session.scalar(sa.select(BitcoinData.btc_usd_cents).order_by(BitcoinData.id.desc()).limit(1))
+    tolerance_bps = round(current_app.config["PRICE_CONFIRM_WITHIN_PCT"] * 100)
     return (
         recorded_at is not None
+        and in_use is not None
+        and is_within(in_use, basis.btc_usd_cents, tolerance_bps)
         and basis.multipliers == settings.multipliers(values)
         and not session.scalar(sa.select(_was_held_since(recorded_at)))
     )

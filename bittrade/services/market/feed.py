@@ -60,6 +60,7 @@ class _Round:
     began: float = field(default_factory=time.monotonic)
     failures: list[str] = field(default_factory=list)
     quotes: dict[str, PriceQuote] = field(default_factory=dict)
+    doubts: dict[str, int] = field(default_factory=dict)  # what is held until all have been asked, by source
     is_enough: bool = False
     is_remarkable: bool = False
     is_check_due: bool = field(default_factory=market_sanity.is_check_due)
@@ -84,8 +85,15 @@ class _Round:
             self._note(name, error)
             return
         self.quotes[name] = quote
-        self.is_remarkable = self.is_remarkable or not market_sanity.is_small_move(quote)
+        if not market_sanity.is_small_move(quote):
+            self.is_remarkable = True
+            self._hold_if_denied(name, quote)
         self.is_enough = self.is_enough or _age_s(quote) <= OLD_PART * _max_age_s()
+
+    def _hold_if_denied(self, name: str, quote: PriceQuote) -> None:
+        """The others may take their time: nothing is to be traded at a price that this source denies meanwhile."""
+        if not self.doubts and (doubt := market_sanity.hold_if_denied(name, quote)) is not None:
+            self.doubts[name] = doubt
 
     def _note(self, name: str, error: ProviderError) -> None:
         reason = error.message if error.message.startswith(name) else f"{name}: {error.message}"
@@ -97,7 +105,7 @@ class _Round:
         """Decide; whether the rates changed. Raises ProviderError where nothing can be used."""
         if not self.quotes:
             raise ProviderError("; ".join(self.failures) or "there was no time to ask any source")
-        verdict = market_sanity.judge(self.quotes)
+        verdict = market_sanity.judge(self.quotes, self.doubts)
         if verdict.is_contradicted:
             _halt(self.quotes)
         if verdict.accepted is None:

@@ -154,6 +154,12 @@ def add_price(
     return Recorded(_document(session, row, rates), is_changed)
 
 
+def is_overtaken(quote: PriceQuote, before: BitcoinData) -> bool:
+    """Return whether a quote is not newer than the price that we have."""
+    now = wire.now()
+    return _is_overtaken(believed_as_of(quote.as_of, now), before, now)
+
+
 def _is_overtaken(as_of: datetime, before: BitcoinData, now: datetime) -> bool:
     """Return whether the price before is newer. One of the future is not: our own clock was ahead, and is not any more."""
     return as_of <= before.as_of and not is_of_the_future(before.as_of, now)

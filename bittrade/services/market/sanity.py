@@ -6,7 +6,7 @@ window. Held until it is decided: everything else. Everything held or refused le
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -80,11 +80,31 @@ def find_checked_at(session: Session) -> datetime | None:
     return None if checked is None else checked.created_at
 
 
-def judge(quotes: Quotes) -> Verdict:
-    """Record what is to be believed of one round's quotes, and hold the rest."""
+def hold_if_denied(name: str, quote: PriceQuote) -> int | None:
+    """Hold a price at once that does not confirm the one in use, before the other sources are asked; its event's id."""
+    market_price.refuse_simulator(quote)
+
+    def work(session: Session) -> int | None:
+        last = market_price.lock_newest(session)
+        if last is None or sanity().confirms(quote.btc_usd_cents, last.btc_usd_cents):
+            return None
+        if market_price.is_overtaken(quote, last):
+            return None  # an answer that is late denies nothing
+        event = _hold(session, name, quote, last, "the other sources are asked")
+        session.flush()
+        return event.id
+
+    return unit_of_work.commit(work)
+
+
+def judge(quotes: Quotes, doubts: Mapping[str, int] | None = None) -> Verdict:
+    """Record what is to be believed of one round's quotes, and hold the rest.
+
+    `doubts` are the events of what this very round holds already, by source (`hold_if_denied`).
+    """
     for quote in quotes.values():
         market_price.refuse_simulator(quote)
-    return unit_of_work.commit(lambda session: _judge(session, quotes))
+    return unit_of_work.commit(lambda session: _judge(session, quotes, dict(doubts or {})))
 
 
 def record_refusal(provider: str, reason: str) -> None:
@@ -106,8 +126,19 @@ def sanity() -> Sanity:
 # --- judging, in one unit of work -----------------------------------------------------------------------------------
 
 
-def _judge(session: Session, quotes: Quotes) -> Verdict:
+def _judge(session: Session, quotes: Quotes, doubts: dict[str, int]) -> Verdict:
     last = market_price.lock_newest(session)
+    verdict = _decide(session, quotes, last, set(doubts))
+    waiting = session.scalars(sa.select(BitcoinPriceEvent).where(BitcoinPriceEvent.id.in_(doubts.values())))
+    if verdict.accepted is None:
+        for doubt in waiting.all():
+            _replace(session, doubt)
+    else:
+        _settle([doubt for doubt in waiting if doubt.outcome == "held"], verdict.accepted)
+    return verdict
+
+
+def _decide(session: Session, quotes: Quotes, last: BitcoinData | None, doubted: set[str]) -> Verdict:
     if len(quotes) == 1:
         return _judge_one(session, next(iter(quotes)), quotes, last)
     reports = [Report(name, quote.btc_usd_cents, quote.as_of) for name, quote in quotes.items()]
@@ -118,13 +149,16 @@ def _judge(session: Session, quotes: Quotes) -> Verdict:
         for name, quote in quotes.items():
             _hold(session, name, quote, last, "the sources disagree")
         return Verdict(is_contradicted=found.is_contradicted)
-    return _accept_agreed(session, quotes, found, last)
+    return _accept_agreed(session, quotes, found, last, doubted)
 
 
-def _accept_agreed(session: Session, quotes: Quotes, found: Consensus, last: BitcoinData | None) -> Verdict:
+def _accept_agreed(
+    session: Session, quotes: Quotes, found: Consensus, last: BitcoinData | None, doubted: set[str]
+) -> Verdict:
     names = [report.source for report in found.agreed]
     first = quotes[names[0]]
-    if last is not None and sanity().is_jump(first.btc_usd_cents, last.btc_usd_cents):
+    is_jump = last is not None and sanity().is_jump(first.btc_usd_cents, last.btc_usd_cents)
+    if is_jump and names[0] not in doubted:
         session.add(_event(names[0], "confirmed", _described(quotes), first))
     outliers = tuple(report.source for report in found.outliers)
     for name in names:  # the first that is newer than what we have
@@ -132,7 +166,8 @@ def _accept_agreed(session: Session, quotes: Quotes, found: Consensus, last: Bit
         verdict = _accept(session, quotes[name], last, checked_by=checked_by)
         if verdict.recorded is not None:
             break
-    session.add_all(_event(name, "refuted", _described(quotes), quotes[name]) for name in outliers)
+    said = [name for name in outliers if name not in doubted]
+    session.add_all(_event(name, "refuted", _described(quotes), quotes[name]) for name in said)
     return Verdict(verdict.accepted, verdict.recorded, outliers)
 
 
@@ -182,20 +217,39 @@ def _accept(
     recorded = market_price.add_price(session, quote, last, checked_by=checked_by)
     if recorded is None:
         return Verdict(accepted=quote.btc_usd_cents)
-    now = wire.now()
-    for event in _list_held(session):
-        event.outcome = "confirmed" if _confirms(quote, event) else "refuted"
-        event.resolved_at = now
+    _settle(_list_held(session), quote.btc_usd_cents)
     return Verdict(accepted=quote.btc_usd_cents, recorded=recorded)
 
 
-def _hold(session: Session, name: str, quote: PriceQuote, last: BitcoinData | None, why: str) -> None:
+def _replace(session: Session, doubt: BitcoinPriceEvent) -> None:
+    """Let the event that says why a price is held take the place of the one that held it while others were asked."""
+    held = sa.select(BitcoinPriceEvent).where(
+        BitcoinPriceEvent.outcome == "held",
+        BitcoinPriceEvent.provider == doubt.provider,
+        BitcoinPriceEvent.id > doubt.id,
+    )
+    for event in session.scalars(held):
+        event.at = doubt.at
+        session.delete(doubt)
+
+
+def _settle(events: Iterable[BitcoinPriceEvent], accepted_cents: int) -> None:
+    now = wire.now()
+    for event in events:
+        event.outcome = "confirmed" if _is_same(accepted_cents, event) else "refuted"
+        event.resolved_at = now
+
+
+def _hold(
+    session: Session, name: str, quote: PriceQuote, last: BitcoinData | None, why: str
+) -> BitcoinPriceEvent:
     change = 0 if last is None else drift_bps(quote.btc_usd_cents, last.btc_usd_cents) / 100
     reason = f"{change:+.1f} % from the last accepted price; {why}"
     log.warning("%s: price held, %s", name, reason)
     event = _event(name, "held", reason, quote)
     event.last_usd_cents = None if last is None else last.btc_usd_cents
     session.add(event)
+    return event
 
 
 def _event(provider: str, outcome: str, reason: str, quote: PriceQuote | None = None) -> BitcoinPriceEvent:
@@ -260,7 +314,11 @@ def _is_recent(event: BitcoinPriceEvent) -> bool:
 
 
 def _confirms(quote: PriceQuote, event: BitcoinPriceEvent) -> bool:
-    return event.btc_usd_cents is not None and sanity().confirms(quote.btc_usd_cents, event.btc_usd_cents)
+    return _is_same(quote.btc_usd_cents, event)
+
+
+def _is_same(cents: int, event: BitcoinPriceEvent) -> bool:
+    return event.btc_usd_cents is not None and sanity().confirms(cents, event.btc_usd_cents)
 
 
 def _is_second_fetch(event: BitcoinPriceEvent) -> bool:
