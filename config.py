@@ -60,6 +60,10 @@ class Config(BaseSettings):
     WEB_CONCURRENCY: int = Field(1, ge=1, le=256)
     FLASK_DEBUG: bool = False
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_FORMAT: Literal["text", "json"] = "text"
+    LOG_REQUESTS: bool = False
+    # Node's variable, which the first server read. Flask has a setting of that name, so it has another one here.
+    DEBUG_PARTS: Annotated[list[str], NoDecode] = Field([], validation_alias="DEBUG")
 
     DATABASE_URL: str = ""
     DB_HOST: str = ""
@@ -133,12 +137,20 @@ class Config(BaseSettings):
     RATELIMIT_TRANSFER_ADDRESS: RateLimit = "1000 per hour"
     RATELIMIT_KEY: RateLimit = "100 per second"
 
-    @field_validator("CORS_ORIGINS", "SOCKET_TRANSPORTS", "PRICE_SOURCES", "TRUSTED_HOSTS", mode="before")
+    @field_validator(
+        "CORS_ORIGINS", "DEBUG_PARTS", "SOCKET_TRANSPORTS", "PRICE_SOURCES", "TRUSTED_HOSTS", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("DEBUG_PARTS")
+    @classmethod
+    def _our_parts(cls, names: list[str]) -> list[str]:
+        """`bittrade:market`, `bittrade:*` → market, *. What else stands there is other programs' (`express:*`)."""
+        return [name.removeprefix("bittrade:") for name in names if name.startswith("bittrade:")]
 
     @field_validator("CORS_ORIGINS")
     @classmethod

@@ -10,6 +10,7 @@ from logging import INFO
 
 from dotenv import dotenv_values
 from gunicorn.glogging import Logger
+from pythonjsonlogger.json import JsonFormatter
 
 # As config.py reads them: the environment, then .env; what is empty counts as not set. The two must agree.
 env = {name: value for name, value in dotenv_values(".env").items() if value}
@@ -68,6 +69,11 @@ class ModeFirst(Logger):
 
     def setup(self, cfg):
         super().setup(cfg)
+        if env.get("LOG_FORMAT") == "json":
+            names = {"levelname": "level", "name": "logger"}
+            write = JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp="time")
+            for handler in (*self.error_log.handlers, *self.access_log.handlers):
+                handler.setFormatter(write)
         self.error_log.handle(
             self.error_log.makeRecord(
                 self.error_log.name, INFO, "", 0, "BitTrade starts, mode %s", (import_config().environment_name(),), None
@@ -103,9 +109,12 @@ def post_worker_init(worker):
     """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
     import sys
 
-    from bittrade import sockets, unit_of_work
+    from bittrade import logs, sockets, unit_of_work
     from bittrade.api import server
 
+    if env.get("LOG_FORMAT") == "json":  # from here on with ids, and without secrets
+        for handler in worker.log.error_log.handlers:
+            handler.setFormatter(logs.formatter("json"))
     if "sqlalchemy" in getattr(worker.wsgi, "extensions", ()):  # these settings serve other applications too
         with worker.wsgi.app_context():
             fault = unit_of_work.check_schema()

@@ -388,6 +388,11 @@ class WrongSchema(DatabaseUnavailable):
         self.fault = fault
 
 
+class ShuttingDown(BitTradeError):
+    code = "shutting_down"
+    message = "This server is about to end"
+
+
 class OutcomeUnknown(BitTradeError):
     """The connection broke during COMMIT: the work may or may not be durable (pitfalls of every SQL database)."""
 

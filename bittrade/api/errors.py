@@ -52,6 +52,7 @@ STATUS: dict[type[BitTradeError], int] = {
     errors.NotFound: 404,
     errors.NoData: 404,
     errors.DatabaseUnavailable: 503,
+    errors.ShuttingDown: 503,
     errors.OutcomeUnknown: 503,
     errors.ProviderError: 503,
 }

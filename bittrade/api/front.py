@@ -15,6 +15,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.utils import host_is_trusted
 
+from bittrade.api.observed import Observed
 from bittrade.api.paths import Paths
 from bittrade.api.requests import MAX_BODY_BYTES
 from bittrade.domain.addresses import forwarded_address, read_address
@@ -48,7 +49,8 @@ class Front:
         self._timeout_s = app.config["BODY_TIMEOUT_S"]
         hops = app.config["TRUSTED_PROXY_HOPS"]
         self._hops = hops
-        self._door = ProxyFix(self._serve, x_for=0, x_proto=hops, x_host=hops) if hops else self._serve
+        door = ProxyFix(self._serve, x_for=0, x_proto=hops, x_host=hops) if hops else self._serve
+        self._door = Observed(door, has_lines=app.config["LOG_REQUESTS"])
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._door(environ, start_response)

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 from flask import Flask, Response, current_app, g, request
 
+from bittrade.api.observed import UNCOUNTED
 from bittrade.api.requests import read_object
 from bittrade.errors import BitTradeError
 from bittrade.services import audit, auth, counting
 from bittrade.services.counting import Counters, Standing
 from bittrade.services.identity import Identity
-
-UNCOUNTED = (
-    "bittrade.uncounted"  # in the environment of a request that nobody made: api/ready.py counts for it
-)
 
 
 def address() -> str:

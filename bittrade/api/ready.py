@@ -9,7 +9,6 @@ limit that is reached.
 import io
 import sys
 import time
-import uuid
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from gunicorn import SERVER
 from gunicorn.util import http_date
 from werkzeug.test import run_wsgi_app
 
-from bittrade.api import limits
+from bittrade.api import limits, observed
 from bittrade.domain.addresses import forwarded_address
 from bittrade.domain.pricing import TIMEFRAMES
 from bittrade.extensions import socketio
@@ -37,6 +36,7 @@ OF_ONE_REQUEST = frozenset(
     {"x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "connection"}
 )
 
+ID_HEADER = "X-REQUEST-ID"
 Headers = list[tuple[str, str]]
 
 
@@ -64,6 +64,7 @@ class Ready:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._hops: int = app.config["TRUSTED_PROXY_HOPS"]
+        self._has_lines: bool = app.config["LOG_REQUESTS"]
         self._paths = frozenset(list_paths(app))
         self._answers: dict[Question, Answer] = {}
         self._asking: set[Question] = set()
@@ -81,7 +82,10 @@ class Ready:
         standing = limits.count_read(self._app, _neighbourhood(self._client(headers, remote_address)))
         if standing is not None and standing.remaining < 0:
             return None
-        return _write(answer, standing, is_last=is_last)
+        request_id = observed.request_id(next((value for name, value in headers if name == ID_HEADER), None))
+        if self._has_lines:
+            observed.log_ready(method, target.partition("?")[0], answer.status, len(answer.body), request_id)
+        return _write(answer, standing, request_id, is_last=is_last)
 
     def _answer(self, question: Question) -> Answer | None:
         now, news = time.monotonic(), _news()
@@ -161,7 +165,7 @@ def _environ(question: Question) -> dict[str, Any]:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
-        limits.UNCOUNTED: True,
+        observed.UNCOUNTED: True,
         **{f"HTTP_{name.replace('-', '_')}": value for name, value in question.headers},
     }
 
@@ -171,11 +175,11 @@ def _news() -> object:
     return manager.news(NEWS) if manager is not None else None
 
 
-def _write(answer: Answer, standing: limits.Standing | None, *, is_last: bool) -> bytes:
+def _write(answer: Answer, standing: limits.Standing | None, request_id: str, *, is_last: bool) -> bytes:
     limit = "" if standing is None else "".join(f"{name}: {text}\r\n" for name, text in standing.headers())
     head = (
         f"HTTP/1.1 {answer.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
-        f"Connection: {'close' if is_last else 'keep-alive'}\r\n{answer.headers}{limit}X-Request-Id: {uuid.uuid4().hex}\r\n\r\n"
+        f"Connection: {'close' if is_last else 'keep-alive'}\r\n{answer.headers}{limit}X-Request-Id: {request_id}\r\n\r\n"
     )
     return head.encode("latin-1") + answer.body
 

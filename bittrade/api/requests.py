@@ -1,7 +1,6 @@
 """What every request passes through: an id, its origin for the audit log, a bounded and strict body, safe headers."""
 
 import json
-import uuid
 import zlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,6 +10,7 @@ import orjson
 from flask import Flask, Response, current_app, g, request
 from flask.json.provider import JSONProvider
 
+from bittrade.api import observed
 from bittrade.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from bittrade.services import audit
 from bittrade.services.audit import Origin
@@ -131,7 +131,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _begin() -> None:
-    g.request_id = uuid.uuid4().hex
+    g.request_id = request.environ.get(observed.ID) or observed.request_id(None)
     device = request.headers.get("User-Agent")
     audit.origin.set(Origin(address=request.remote_addr or "", request_id=g.request_id, device=device))
 
@@ -144,4 +144,7 @@ def _finish(response: Response) -> Response:
     if current_app.config["IS_PRODUCTION"]:
         response.headers.update(HSTS)
     response.headers["X-Request-Id"] = g.get("request_id", "")
+    if (seen := request.environ.get(observed.SEEN)) is not None:
+        seen["route"] = request.url_rule.rule if request.url_rule is not None else None
+        seen["user_id"] = g.identity.user_id if "identity" in g else None
     return response

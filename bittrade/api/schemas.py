@@ -615,6 +615,11 @@ class TransactionsAnswer(Answer):
     next_before_id: int | None
 
 
+class ReadinessAnswer(Answer):
+    status: Literal["OK"]
+    timestamp: str
+
+
 class HealthAnswer(Answer):
     status: Literal["OK", "DEGRADED", "DOWN"]
     timestamp: str

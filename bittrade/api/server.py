@@ -64,6 +64,7 @@ def check_headers(_worker: Any, request: Any) -> None:
 def guard(worker: Any) -> None:
     """Take over a gunicorn worker's refusals and its connections, when its application is loaded."""
     if isinstance(worker.wsgi, Flask):  # gunicorn serves other applications with these settings too
+        worker.wsgi.extensions["bittrade_worker"] = worker  # health asks it whether it is about to end
         guarded = _Guard(worker, worker.wsgi)
         worker.handle, worker.handle_error = guarded.handle, guarded.handle_error
         worker.cfg.set("pre_request", check_headers)

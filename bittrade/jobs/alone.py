@@ -10,11 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec
+from uuid import uuid4
 
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
+from rq import get_current_job
 
-from bittrade import extensions
+from bittrade import extensions, logs
 from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, ProviderError
 
 logger = logging.getLogger(__name__)
@@ -39,31 +41,37 @@ def alone(job: Callable[P, str]) -> Callable[P, str]:
     @wraps(job)
     def run(*args: P.args, **kwargs: P.kwargs) -> str:
         name = "-".join([job.__name__, *map(str, args)])
-        lock = Lock(
-            extensions.queue_redis(),
-            extensions.own(LOCK_PREFIX + name),
-            timeout=LOCK_S,
-            blocking=False,
-            thread_local=False,
-        )
-        if not lock.acquire():
-            logger.info("%s %s", name, SKIPPED)
-            return SKIPPED
-        is_done = threading.Event()
-        threading.Thread(target=_keep, args=(lock, is_done), name="job-lock", daemon=True).start()
-        try:
-            outcome = job(*args, **kwargs)
-            logger.info("%s %s", name, outcome)
-            return outcome
-        except (ProviderError, DatabaseUnavailable, OutcomeUnknown) as failure:
-            logger.warning("%s failed: %s", name, failure.message)
-            return f"failed: {failure.message}"
-        finally:
-            _note_end(name)
-            is_done.set()
-            _release(lock)
+        current = get_current_job()  # none where the scheduler runs it by itself
+        with logs.belonging_to(job_id=f"{name}-{uuid4().hex[:12]}" if current is None else current.id):
+            return _run(name, lambda: job(*args, **kwargs))
 
     return run
+
+
+def _run(name: str, job: Callable[[], str]) -> str:
+    lock = Lock(
+        extensions.queue_redis(),
+        extensions.own(LOCK_PREFIX + name),
+        timeout=LOCK_S,
+        blocking=False,
+        thread_local=False,
+    )
+    if not lock.acquire():
+        logger.info("%s %s", name, SKIPPED)
+        return SKIPPED
+    is_done = threading.Event()
+    threading.Thread(target=_keep, args=(lock, is_done), name="job-lock", daemon=True).start()
+    try:
+        outcome = job()
+        logger.info("%s %s", name, outcome)
+        return outcome
+    except (ProviderError, DatabaseUnavailable, OutcomeUnknown) as failure:
+        logger.warning("%s failed: %s", name, failure.message)
+        return f"failed: {failure.message}"
+    finally:
+        _note_end(name)
+        is_done.set()
+        _release(lock)
 
 
 def _keep(lock: Lock, is_done: threading.Event) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from flask import current_app
 
 from bittrade import unit_of_work, wire
-from bittrade.errors import BitTradeError
+from bittrade.errors import BitTradeError, DatabaseUnavailable
 from bittrade.logs import warn_seldom
 from bittrade.services import ledger, market, redis_servers, write_probe
 from bittrade.services.ledger import Standing
@@ -47,6 +47,15 @@ def check() -> dict[str, Any]:
             _memory.report = _check_now()
             _memory.until = time.monotonic() + _REMEMBERED_S
         return _memory.report
+
+
+def require_ready() -> None:
+    """Raise what keeps this process from serving a trade now.
+
+    A price that is missing, or a halt, is no such thing: the answer that says so is served.
+    """
+    if unit_of_work.check_schema() is not None or check()["status"] == "DOWN":
+        raise DatabaseUnavailable(retry_after_s=1)
 
 
 def _check_now() -> dict[str, Any]:

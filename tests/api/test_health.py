@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -132,3 +133,41 @@ def test_it_tells_nothing_about_versions_and_addresses(client: FlaskClient) -> N
         r"(?i)mysql|mariadb|sqlite|127\.0|localhost|python|password|\d+\.\d+\.\d+\D",
         client.get("/api/health").text,
     )
+
+
+# --- for what starts and stops processes ---------------------------------------------------------------------------
+
+
+def test_alive_and_ready(client: FlaskClient) -> None:
+    """Without a price too: a trade is answered, and its answer says so."""
+    for path in ("/api/health/live", "/api/health/ready"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.get_json()["status"]) == (200, "OK")
+
+
+def test_without_the_database_it_is_alive_and_not_ready(
+    new_app: Callable[..., Flask], nobody_listens: int
+) -> None:
+    app = new_app(DATABASE_URL=f"mysql+pymysql://app@127.0.0.1:{nobody_listens}/bittrade")
+    client = app.test_client()
+    assert client.get("/api/health/live").status_code == 200
+    answer = client.get("/api/health/ready")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
+    assert answer.headers["Retry-After"]
+
+
+def test_on_tables_of_another_release_it_is_not_ready(
+    new_app: Callable[..., Flask], new_sqlite: Callable[[], str]
+) -> None:
+    client = new_app(DATABASE_URL=new_sqlite()).test_client()
+    answer = client.get("/api/health/ready")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
+
+
+def test_a_process_that_ends_is_not_ready(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SimpleNamespace(alive=False)  # gunicorn's, of which health looks at this alone
+    monkeypatch.setitem(app.extensions, "bittrade_worker", worker)
+    client = app.test_client()
+    assert client.get("/api/health/live").status_code == 200
+    answer = client.get("/api/health/ready")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "shutting_down")

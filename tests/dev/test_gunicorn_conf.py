@@ -85,7 +85,7 @@ def test_the_settings_import_nothing_of_ours():
             else []
         )
     }
-    assert imported == {"dotenv", "gevent", "gunicorn.glogging", "logging", "os"}
+    assert imported == {"dotenv", "gevent", "gunicorn.glogging", "logging", "os", "pythonjsonlogger.json"}
 
 
 def test_nothing_else_patches():
