@@ -14,7 +14,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web run test drill drill-market drill-orders bench check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market drill-orders drill-plans bench check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ drill-market: $(STAMP)  ## Lying, slow and dead price sources, Redis and jobs ki
 
 drill-orders: $(STAMP)  ## Thousands of open orders under a walking price, everything killed; ARGS=--short for a minute of it
 	@$(BIN)/python -m drills.orders $(ARGS)
+
+drill-plans: $(STAMP)  ## Recurring plans over simulated days while those who run them are killed; ARGS=--short for half a day
+	@$(BIN)/python -m drills.plans $(ARGS)
 
 bench: $(STAMP)  ## Requests a second of the hot routes; BENCH_PEER=folder compares; ARGS="--only trade"
 	@$(BIN)/python -m bench $(ARGS)

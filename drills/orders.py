@@ -12,6 +12,7 @@ Exits 0 when every rule holds, 1 when not, 2 when it could not run.
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -294,6 +295,17 @@ def run(folder: Path, size: Size, seed: int) -> bool:
     return is_passed
 
 
+def _leave(number: int, _frame: object) -> None:
+    """Unwind, so that everything that was started is ended."""
+    raise SystemExit(128 + number)
+
+
+def end_on_signals() -> None:
+    """Let a signal unwind the program."""
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _leave)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m drills.orders", description="Orders while all is killed."
@@ -303,6 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--orders", type=int, help="so many, instead")
     parser.add_argument("--seconds", type=float, help="of trades and kills, instead")
     options = parser.parse_args(arguments)
+    end_on_signals()
     sys.setswitchinterval(0.0005)  # many threads that only wait
     folder = Path(tempfile.mkdtemp(prefix="bittrade-orders-"))
     folder.chmod(0o711)

@@ -177,7 +177,7 @@ def world(
         database.install()
         redis = stack.enter_context(private_redis())
         environment = make_environment(code=folder / "code", database_url=database.url, redis_url=redis.url)
-        _migrate(folder, environment)
+        migrate(folder, folder / "code", environment)
         # The web server starts while the users are made: both take seconds.
         web = stack.enter_context(_web_server(folder, environment))
         people = stack.enter_context(
@@ -224,7 +224,8 @@ def make_environment(*, code: Path, database_url: str, redis_url: str) -> dict[s
     }
 
 
-def _migrate(folder: Path, environment: Mapping[str, str]) -> None:
+def migrate(folder: Path, code: Path, environment: Mapping[str, str]) -> None:
+    """Bring the database that the environment names up to date."""
     command = [
         sys.executable,
         "-m",
@@ -234,7 +235,7 @@ def _migrate(folder: Path, environment: Mapping[str, str]) -> None:
         "db",
         "upgrade",
         "-d",
-        str(folder / "code" / "migrations"),
+        str(code / "migrations"),
     ]
     done = subprocess.run(
         command,

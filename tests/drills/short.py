@@ -11,22 +11,10 @@ LIMIT_S = 900  # it takes about a minute, unless the machine is busy with someth
 GRACE_S = 60  # to take its servers down where it was too slow
 
 
-def drill(names: str, out: Path) -> dict[str, Any]:
-    """The report, in which nothing is wrong; how long it took is not judged."""
+def run(program: str, *words: str) -> str:
+    """What a drill's program says; it must end well, and in time."""
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "drills",
-            "--short",
-            "--patient",
-            "--seconds",
-            "4",
-            "--only",
-            names,
-            "--out",
-            str(out),
-        ],
+        [sys.executable, "-m", program, *words],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -38,6 +26,12 @@ def drill(names: str, out: Path) -> dict[str, Any]:
         process.terminate()  # it ends what it has started
         process.wait(GRACE_S)
     assert process.returncode == 0, said
+    return said
+
+
+def drill(names: str, out: Path) -> dict[str, Any]:
+    """The report, in which nothing is wrong; how long it took is not judged."""
+    run("drills", "--short", "--patient", "--seconds", "4", "--only", names, "--out", str(out))
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     assert (report["summary"]["lost"], report["summary"]["doubled"]) == (0, 0)
     assert all(invariant["ok"] for invariant in report["invariants"])

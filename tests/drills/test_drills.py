@@ -9,7 +9,7 @@ import pytest
 
 from drills.__main__ import read_arguments
 from drills.plan import make_plan
-from tests.drills.short import GRACE_S, LIMIT_S, ROOT, drill
+from tests.drills.short import GRACE_S, LIMIT_S, ROOT, drill, run
 
 
 @pytest.mark.needs("mariadbd")
@@ -35,12 +35,8 @@ def test_a_switch_over_loses_nothing_and_serves_nothing_old(tmp_path: Path) -> N
 @pytest.mark.needs("mariadb-install-db")
 @pytest.mark.timeout(LIMIT_S + 2 * GRACE_S)
 def test_orders_end_in_one_way_while_everything_is_killed() -> None:
-    words = ["-m", "drills.orders", "--short", "--orders", "150", "--seconds", "12"]
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed" in done.stdout
+    said = run("drills.orders", "--short", "--orders", "150", "--seconds", "12")
+    assert said.endswith("passed\n")
 
 
 def test_without_mariadb_it_says_so_and_exits_2(tmp_path: Path) -> None:
