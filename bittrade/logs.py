@@ -89,7 +89,7 @@ _silent_until: dict[
 _unlogged: Counter[tuple[str, str]] = Counter()
 
 
-def warn_seldom(log: logging.Logger, message: str, *values: object) -> None:
+def warn_seldom(log: logging.Logger, message: str, *values: object, with_traceback: bool = False) -> None:
     """Log a warning at most once a minute for each `message`, with how often it was left out since.
 
     For what fails at every request while a server is away or refuses.
@@ -101,7 +101,11 @@ def warn_seldom(log: logging.Logger, message: str, *values: object) -> None:
             return
         _silent_until[which] = now + SELDOM_S
         left_out = _unlogged.pop(which, 0)
-    log.warning(message + (f" ({left_out} more since the last such line)" if left_out else ""), *values)
+    log.warning(
+        message + (f" ({left_out} more since the last such line)" if left_out else ""),
+        *values,
+        exc_info=with_traceback,
+    )
 
 
 def say_mode(mode: str) -> None:

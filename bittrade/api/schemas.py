@@ -636,3 +636,4 @@ class HealthAnswer(Answer):
     )
     ledger_proof_age_ms: int | None = Field(description="of the last proof that ended")
     overdue_jobs: list[str] | None = Field(description="null while no scheduler runs")
+    late: list[str] = Field(description="what nobody has run for a minute: expired_orders, matching, plans")

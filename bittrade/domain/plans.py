@@ -48,6 +48,7 @@ class Skip(StrEnum):
     RATES_UNAVAILABLE = "rates_unavailable"
     TRADING_HALTED = "trading_halted"
     MISSED = "missed"
+    ACCOUNT_DISABLED = "account_disabled"
 
 
 _STEPS = {

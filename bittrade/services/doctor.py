@@ -185,12 +185,17 @@ def _price() -> Iterator[Finding]:
 
 def _orders_and_plans() -> Iterator[Finding]:
     try:
-        overdue, late = orders.has_overdue(by_s=LATE_S), plans.find_late(by_s=LATE_S)
+        overdue, unfilled = orders.has_overdue(by_s=LATE_S), orders.has_unfilled(by_s=LATE_S)
+        late = plans.find_late(by_s=LATE_S)
     except (BitTradeError, sa.exc.SQLAlchemyError):
         return  # the database's own finding says why
     remedy = "Run `python worker.py scheduler` and `python worker.py`, and look at their logs"
     if overdue:
         yield Finding("Limit orders that have expired are still open: nobody sweeps them", remedy)
+    if unfilled:
+        yield Finding(
+            "Limit orders that the price reached long ago are still open: nobody fills them", remedy
+        )
     if late:
         yield Finding(f"{late} runs of recurring plans are late: nobody runs them", remedy)
 

@@ -12,14 +12,16 @@ from flask import current_app
 from bittrade import unit_of_work, wire
 from bittrade.errors import BitTradeError, DatabaseUnavailable
 from bittrade.logs import warn_seldom
-from bittrade.services import ledger, market, redis_servers, write_probe
+from bittrade.services import ledger, market, orders, plans, redis_servers, write_probe
 from bittrade.services.ledger import Standing
 
 T = TypeVar("T")
+_Answer = tuple[bool, int | None, str, Standing, list[str]]
 log = logging.getLogger(__name__)
 _REMEMBERED_S = 1.0
 _TIME_LIMIT_S = 1.0
-_UNREACHED = (False, None, "unknown", Standing("unknown", None))
+_LATE_S = 60  # orders and plans are swept each second
+_UNREACHED: _Answer = (False, None, "unknown", Standing("unknown", None), [])
 
 
 class _Memory:
@@ -63,7 +65,7 @@ def _check_now() -> dict[str, Any]:
         _within_limit(_database_asker, _ask_database),
         _within_limit(_redis_asker, redis_servers.find_state),
     )
-    is_up, age, trading, proof = database if database is not None else _UNREACHED
+    is_up, age, trading, proof, late = database if database is not None else _UNREACHED
     redis = redis or redis_servers.AWAY
     overdue = _within_limit(_redis_asker, market.list_overdue_jobs) if redis != redis_servers.AWAY else None
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
@@ -71,7 +73,7 @@ def _check_now() -> dict[str, Any]:
         "status": "DOWN"
         if not is_up
         else "OK"
-        if redis == redis_servers.WRITABLE and trading == "open" and not proof.is_alarm and not overdue
+        if redis == redis_servers.WRITABLE and trading == "open" and not (proof.is_alarm or overdue or late)
         else "DEGRADED",
         "database": "connected" if is_up else "disconnected",
         "redis": redis,
@@ -81,6 +83,7 @@ def _check_now() -> dict[str, Any]:
         "ledger_proof": proof.state,
         "ledger_proof_age_ms": proof.age_ms,
         "overdue_jobs": overdue,
+        "late": late,
     }
 
 
@@ -102,14 +105,24 @@ def _within_limit(asker: ThreadPoolExecutor, question: Callable[[], T]) -> T | N
     return None
 
 
-def _ask_database() -> tuple[bool, int | None, str, Standing]:
-    """Return whether it takes writes, the price's age, what a trade would meet, and how the books' proof stands."""
+def _list_late() -> list[str]:
+    """Name what waits for somebody to run it."""
+    looks = {
+        "expired_orders": orders.has_overdue(by_s=_LATE_S),
+        "matching": orders.has_unfilled(by_s=_LATE_S),
+        "plans": plans.find_late(by_s=_LATE_S) > 0,
+    }
+    return [name for name, is_late in looks.items() if is_late]
+
+
+def _ask_database() -> _Answer:
+    """Return whether it takes writes, the price's age, what a trade would meet, how the books' proof stands, what is late."""
     try:
         write_probe.require_writable()
         age = market.find_price_age_ms()
         with unit_of_work.reading() as session:
             trading = market.trading_state(session, wire.now())
-        return True, age, trading, ledger.find_standing()
+        return True, age, trading, ledger.find_standing(), _list_late()
     except BitTradeError as error:
         warn_seldom(log, "health: %s", error.message)
         return _UNREACHED

@@ -18,7 +18,8 @@ from bittrade.domain.orders import OrderStatus
 from bittrade.domain.pricing import Rates
 from bittrade.domain.trading import Action
 from bittrade.errors import BitTradeError, PriceUncertain, RatesUnavailable, TradingHalted
-from bittrade.models import LimitOrderRow
+from bittrade.logs import warn_seldom
+from bittrade.models import LimitOrderRow, User
 from bittrade.services import ledger, market, user_data
 from bittrade.services.orders import book
 from bittrade.services.orders.book import Changed
@@ -53,16 +54,29 @@ def match() -> int:
 def _list_reached(session: Session, rates: Rates) -> list[tuple[int, int]]:
     """Return ids and users of what is reached: the best limit first, then the oldest. One range of an index a side."""
     found: list[tuple[int, int]] = []
+    for query in reached(rates):
+        found += [(row.id, row.user_id) for row in session.execute(query.limit(MAX_FILLS))]
+    return found
+
+
+def reached(rates: Rates, *conditions: sa.ColumnElement[bool]) -> list[Any]:
+    """Return the queries, one a side, of what these rates reach: the best limit first, then the oldest.
+
+    The orders of a disabled user wait. The join is an outer one so that the database can only begin with the orders.
+    """
+    queries: list[Any] = []
     for action, condition, order in (
         (Action.BUY, LimitOrderRow.limit_price >= rates.buy_inr, LimitOrderRow.limit_price.desc()),
         (Action.SELL, LimitOrderRow.limit_price <= rates.sell_inr, LimitOrderRow.limit_price.asc()),
     ):
-        query = sa.select(LimitOrderRow.id, LimitOrderRow.user_id).where(
-            LimitOrderRow.status == OrderStatus.OPEN, LimitOrderRow.action == action.value, condition
+        query = (
+            sa.select(LimitOrderRow.id, LimitOrderRow.user_id)
+            .outerjoin(User, User.id == LimitOrderRow.user_id)
+            .where(LimitOrderRow.status == OrderStatus.OPEN, LimitOrderRow.action == action.value, condition)
+            .where(User.disabled_at.is_(None), *conditions)
         )
-        rows = session.execute(query.order_by(order, LimitOrderRow.id).limit(MAX_FILLS))
-        found += [(row.id, row.user_id) for row in rows]
-    return found
+        queries.append(query.order_by(order, LimitOrderRow.id))
+    return queries
 
 
 def _batches(waiting: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
@@ -77,10 +91,11 @@ def _fill_batch(batch: list[tuple[int, int]]) -> list[Changed] | None:
         return unit_of_work.commit(lambda session: _fill(session, batch))
     except NO_PRICE:
         return None
-    except (BitTradeError, exc.SQLAlchemyError):
-        log.exception("a batch of %d orders was not filled; trying one by one", len(batch))
-    if len(batch) == 1:
-        return []
+    except (BitTradeError, exc.SQLAlchemyError) as error:
+        if len(batch) == 1:
+            message = "orders were not filled, and are tried again each second; order %d: %s"
+            warn_seldom(log, message, batch[0][0], error, with_traceback=True)
+            return []
     changes: list[Changed] = []
     for order in batch:
         changes += _fill_batch([order]) or []
@@ -92,6 +107,9 @@ def _fill(session: Session, batch: list[tuple[int, int]]) -> list[Changed]:
     now = wire.now()
     basis = market.price_for_trade(session, now)
     numbers = [order_id for order_id, _ in batch]
+    disabled = set(
+        session.scalars(sa.select(User.id).where(User.id.in_(held.keys()), User.disabled_at.is_not(None)))
+    )
     rows: dict[int, Any] = {
         row.id: row for row in session.execute(book.select_orders(LimitOrderRow.id.in_(numbers)))
     }
@@ -101,6 +119,8 @@ def _fill(session: Session, batch: list[tuple[int, int]]) -> list[Changed]:
         placed = book.limit_order(row)
         if row.status != OrderStatus.OPEN or placed.is_expired(now) or not placed.is_reached(basis.rates):
             continue
+        if row.user_id in disabled:
+            continue  # since it was listed
         changed = book.execute(session, row, held=held[row.user_id], basis=basis, now=now)
         held[row.user_id] = changed.balance
         changes.append(changed)

@@ -21,8 +21,16 @@ from bittrade.domain.plans import PAUSE_AFTER_SKIPS, Instalment, PlanStatus, Ski
 from bittrade.domain.pricing import age_ms
 from bittrade.domain.receipt import Receipt
 from bittrade.domain.trading import Action, Fill
-from bittrade.errors import BitTradeError, InsufficientFunds, PriceUncertain, RatesUnavailable, TradingHalted
-from bittrade.models import PlanRun, RecurringPlan
+from bittrade.errors import (
+    BitTradeError,
+    DatabaseUnavailable,
+    InsufficientFunds,
+    PriceUncertain,
+    RatesUnavailable,
+    TradingHalted,
+)
+from bittrade.logs import warn_seldom
+from bittrade.models import PlanRun, RecurringPlan, User
 from bittrade.services import ledger, market, trade, user_data
 from bittrade.services.ledger import Posted, Posting
 from bittrade.services.plans import reading
@@ -32,6 +40,7 @@ log = logging.getLogger(__name__)
 PLANS_AT_ONCE = 200
 MAX_MISSED = 500  # rows in one transaction; the next look goes on
 FIRST_RETRY_S, LAST_RETRY_S = 5, 900
+PUT_OFF_S = 30  # a plan that fails for a reason of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,22 @@ def run_due() -> int:
     for plan_id, user_id in due:
         try:
             _run(plan_id, user_id)
-        except (BitTradeError, exc.SQLAlchemyError):
-            log.exception("plan %d did not run; it is tried again", plan_id)
+        except DatabaseUnavailable:
+            raise
+        except (BitTradeError, exc.SQLAlchemyError) as error:
+            message = "plans did not run, and are tried again within a minute; plan %d: %s"
+            warn_seldom(log, message, plan_id, error, with_traceback=True)
+            _put_off(plan_id, now)
     return len(due)
+
+
+def _put_off(plan_id: int, now: datetime) -> None:
+    """Let a plan that fails wait: too many of them would hold up all others."""
+    later = now + timedelta(seconds=PUT_OFF_S)
+    try:
+        unit_of_work.commit(lambda session: _update(session, plan_id, attempt_at=later))
+    except exc.SQLAlchemyError as error:
+        warn_seldom(log, "a plan that fails could not be put off: %s", error)
 
 
 def _run(plan_id: int, user_id: int) -> None:
@@ -74,10 +96,14 @@ def _run(plan_id: int, user_id: int) -> None:
 
 def _find_due(session: Session, plan_id: int, now: datetime) -> Any:
     """Return the plan if it is still due: another process may have been quicker, or its owner have paused it."""
-    query = sa.select(*reading.PLAN_COLUMNS).where(
-        RecurringPlan.id == plan_id,
-        RecurringPlan.status == PlanStatus.ACTIVE,
-        RecurringPlan.attempt_at <= now,
+    query = (
+        sa.select(*reading.PLAN_COLUMNS, User.disabled_at)
+        .join(User, User.id == RecurringPlan.user_id)
+        .where(
+            RecurringPlan.id == plan_id,
+            RecurringPlan.status == PlanStatus.ACTIVE,
+            RecurringPlan.attempt_at <= now,
+        )
     )
     return session.execute(query).first()
 
@@ -105,6 +131,8 @@ def _settle(session: Session, row: Any, held: dict[str, int]) -> Posted | None:
 
 def _attempt(session: Session, row: Any, due_at: datetime, held: dict[str, int], now: datetime) -> _Outcome:
     """Trade what the plan says at the current rate, or return why not."""
+    if row.disabled_at is not None:
+        return _Outcome(due_at, Skip.ACCOUNT_DISABLED)
     part = Instalment(Action(row.action), Asset(row.asset), row.amount, row.max_price, row.min_price)
     try:
         basis = market.price_for_trade(session, now)
