@@ -25,6 +25,7 @@ from typing import Any
 from uuid import uuid4
 
 from flask import Flask, current_app
+from gunicorn import systemd
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
@@ -270,6 +271,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 3
     if wanted.beside:
         end_with(wanted.beside)
+    # Under systemd: started. Unset, so that no process that this one starts speaks for it.
+    systemd.sd_notify("READY=1", logger, unset_environment=True)
     ROLES[wanted.role](app)
     return 0
 
