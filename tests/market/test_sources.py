@@ -9,11 +9,14 @@ from flask import Flask
 from bittrade import unit_of_work, wire
 from bittrade.errors import ProviderError, SourceNotAsked
 from bittrade.extensions import db
-from bittrade.models import BitcoinData, Upstream
+from bittrade.jobs import market as jobs
+from bittrade.models import BitcoinData, BitcoinPriceEvent, Upstream
 from bittrade.services import market
 from bittrade.services.market import feed as market_feed
+from bittrade.services.market import sanity as market_sanity
 from bittrade.services.market import sources as market_sources
 from dev.simulator import FEEDS, Simulator
+from tests.fixtures import dollars
 
 pytestmark = pytest.mark.usefixtures("inside")
 
@@ -229,3 +232,32 @@ def test_all_sources_hanging_end_within_the_deadline(
         market.update_price()
     assert market_feed.time.monotonic() - began < 45
     simulator.reset()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_in_production_no_round_of_the_job_believes_a_simulator(
+    inside: Flask, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    if not is_first:
+        market.update_price()
+    simulator.set(price=96_000)
+    monkeypatch.setitem(inside.config, "IS_PRODUCTION", True)
+    with db.engine.connect() as connection:
+        before = connection.scalar(sa.select(sa.func.count()).select_from(BitcoinData))
+    assert "not a source in production" in jobs.update_price()
+    with db.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(BitcoinData)) == before
+        assert not connection.scalar(sa.select(sa.func.count()).select_from(BitcoinPriceEvent))
+
+
+def test_in_production_a_simulator_s_price_is_not_even_judged(
+    inside: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(inside.config, "IS_PRODUCTION", True)
+    quote = dollars(45_000, source="simulator")
+    for judge in (
+        lambda: market_sanity.judge({"coingecko": quote}),
+        lambda: market_sanity.hold_if_denied("coingecko", quote),
+    ):
+        with pytest.raises(ProviderError, match="not a source in production"):
+            judge()

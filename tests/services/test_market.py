@@ -125,7 +125,7 @@ def test_a_price_that_our_own_clock_dated_ahead_is_stale_and_hides_no_later_one(
 def test_the_cache_holds_the_newest_price_for_at_most_a_minute(inside: Flask, redis_url: str) -> None:
     market.record_price(dollars(45_000))
     with redis.Redis.from_url(redis_url) as client:
-        assert 0 < client.ttl(key_of(inside, cache.LATEST_PRICE)) <= 60
+        assert 30 < client.ttl(key_of(inside, "latest_btc_price")) <= 60
     assert market.get_current()["cached"] is True
 
 
@@ -218,12 +218,48 @@ def test_a_chart_is_kept_once_for_each_timeframe_and_the_newest_wins() -> None:
     assert (chart["date_from"], chart["date_to"]) == ("2026-01-01T00:00:00.000Z", "2026-01-01T02:00:00.000Z")
 
 
-@pytest.mark.parametrize("timeframe", cache.CHART_TTL_S)
-def test_a_chart_is_cached_for_its_stated_time(inside: Flask, timeframe: str, redis_url: str) -> None:
-    market.record_chart(series(timeframe))
+# By hand, from the specification: a test that reads the program's own table cannot fail.
+CHART_LIFETIMES_S = {"1d": 3600, "7d": 6 * 3600, "30d": 12 * 3600, "90d": 18 * 3600, "365d": 24 * 3600}
+
+
+def lifetime_s(app: Flask, redis_url: str, name: str) -> int:
     with redis.Redis.from_url(redis_url) as client:
-        left = client.ttl(key_of(inside, f"chart_data_{timeframe}"))
-    assert cache.CHART_TTL_S[timeframe] - 60 < left <= cache.CHART_TTL_S[timeframe]
+        left: int = client.ttl(key_of(app, name))
+        return left
+
+
+@pytest.mark.parametrize("timeframe", CHART_LIFETIMES_S)
+def test_a_chart_is_cached_for_its_stated_time(inside: Flask, timeframe: str, redis_url: str) -> None:
+    stated_s = CHART_LIFETIMES_S[timeframe]
+    market.record_chart(series(timeframe))
+    assert stated_s - 60 < lifetime_s(inside, redis_url, f"chart_data_{timeframe}") <= stated_s
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    market.get_chart(timeframe)  # filled by who asked, it lives as long
+    assert stated_s - 60 < lifetime_s(inside, redis_url, f"chart_data_{timeframe}") <= stated_s
+
+
+def test_the_sentiment_is_cached_for_a_day(inside: Flask, redis_url: str) -> None:
+    market.record_sentiment(SentimentReading(72, "Greed", date(2026, 1, 2)))
+    day_s = 24 * 3600
+    assert day_s - 60 < lifetime_s(inside, redis_url, "bitcoin_sentiment") <= day_s
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    market.get_sentiment()
+    assert day_s - 60 < lifetime_s(inside, redis_url, "bitcoin_sentiment") <= day_s
+
+
+@pytest.mark.parametrize(("name", "stated_ms"), [("candles_1m", 5_000), ("market_status", 1_000)])
+def test_what_changes_by_itself_is_cached_for_no_longer_than_stated(
+    inside: Flask, redis_url: str, name: str, stated_ms: int
+) -> None:
+    market.record_price(dollars(45_000))
+    market.get_candles("1m", 5)
+    market.get_status()
+    with redis.Redis.from_url(redis_url) as client:
+        left = client.pttl(key_of(inside, name))
+    assert left <= stated_ms  # -2: gone already, which is as good
+    assert left != -1  # for ever
 
 
 def test_a_chart_has_one_shape_whether_from_the_cache_or_the_database(redis_url: str) -> None:

@@ -45,7 +45,9 @@ def test_the_caches_last_for_their_stated_times(app: Flask, client: FlaskClient,
     user = new_user(app, inr=100)
     client.get("/api/balance", headers=user.headers)
     client.get("/api/transactions", headers=user.headers)
+    client.get("/api/portfolio", headers=user.headers)
     with redis.Redis.from_url(redis_url) as held:
+        assert 3540 < held.ttl(key_of(app, f"user_portfolio_{user.id}")) <= 3600
         assert 540 < held.ttl(key_of(app, f"user_balance_{user.id}")) <= 600
         assert 3540 < held.ttl(key_of(app, f"user_transactions_{user.id}")) <= 3600
 
