@@ -10,8 +10,10 @@ from flask import Flask
 from sqlalchemy import event
 
 from bittrade import questions
+from bittrade.domain.pricing import Rates
 from bittrade.extensions import db
 from bittrade.questions import Question
+from bittrade.services.orders import matching
 from tests.fixtures import Person, new_user, set_price
 
 # A handful of rows, read whole on purpose; a user's open orders, a hundred at most, sorted on purpose.
@@ -112,6 +114,31 @@ def test_hot_routes_find_everything_by_an_index(on_mariadb: Flask, person: Perso
     distinct = dict(asked)
     found = [line for text, parameters in distinct.items() for line in complaints(text, parameters)]
     assert found == [], "\n".join(found)
+
+
+@pytest.mark.timeout(180)
+def test_matching_reads_one_range_of_an_index_a_side(on_mariadb: Flask, person: Person) -> None:
+    client = on_mariadb.test_client()
+    for number in range(60):
+        body = {
+            "side": "buy",
+            "type": "limit",
+            "limit_price": 4_000_000 - number,
+            "amount": 10,
+            "currency": "inr",
+        }
+        assert client.post("/api/orders", json=body, headers=person.headers).status_code == 201
+    with on_mariadb.app_context():
+        with db.engine.connect() as connection:
+            connection.exec_driver_sql("ANALYZE TABLE orders, users").all()
+        for query in matching.reached(Rates(buy_inr=3_999_998, sell_inr=3_900_000)):
+            text = query.limit(100).compile(db.engine, compile_kwargs={"literal_binds": True})
+            with db.engine.connect() as connection:
+                first, then = connection.exec_driver_sql(f"EXPLAIN {text}").mappings().all()
+            assert (first["table"], first["type"], first["key"]) == ("orders", "range", "ix_orders_matching")
+            assert (then["table"], then["type"], then["key"]) == ("users", "eq_ref", "PRIMARY")
+            assert "temporary" not in first["Extra"]
+            assert int(first["rows"]) <= 3  # those that are reached, of sixty
 
 
 @pytest.mark.parametrize(

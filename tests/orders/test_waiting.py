@@ -11,6 +11,7 @@ from bittrade import wire
 from bittrade.extensions import db
 from bittrade.models import BitcoinData, LimitOrderRow, RecurringPlan
 from bittrade.services import auth, health, orders
+from bittrade.services.orders import matching
 from tests.fixtures import set_price
 from tests.orders.conftest import Customer, fall, match, run_due, verify
 
@@ -153,3 +154,14 @@ def test_a_plan_that_fails_is_put_off_and_logged_seldom(
         assert run_due(app) == 0
     assert customer.holdings()[0] == 9000
     assert len([record for record in caplog.records if "did not run" in record.getMessage()]) == 1
+
+
+def test_who_is_not_told_in_time_reads_the_truth_all_the_same(
+    app: Flask, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer.place()
+    assert customer.holdings()[2] == 1000
+    monkeypatch.setattr(matching, "TELL_FOR_S", 0)
+    fall(app)
+    assert match(app) == 1
+    assert customer.holdings() == (9000, 527_472, 0, 0)

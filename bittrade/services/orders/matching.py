@@ -5,6 +5,7 @@ finds the order open, and the database refuses a second transaction that closes 
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -27,6 +28,7 @@ from bittrade.services.orders.book import Changed
 log = logging.getLogger(__name__)
 BATCH = 50  # orders that commit together
 NO_PRICE = (TradingHalted, PriceUncertain, RatesUnavailable)
+TELL_FOR_S = 2.0  # a balance and a history are read for each user; the next price matters more
 MAX_FILLS = 5000  # in one run; the next one, seconds away, goes on
 
 
@@ -128,9 +130,15 @@ def _fill(session: Session, batch: list[tuple[int, int]]) -> list[Changed]:
 
 
 def _publish(changes: list[Changed]) -> None:
-    """Publish after the last commit: each user's balance once, each order."""
-    newest = {changed.user_id: changed.balance for changed in changes}
-    for user_id, balance in newest.items():
-        user_data.publish(user_id, balance)
+    """Publish after the last commit: each order, and each user's balance once, for as long as the next price can wait.
+
+    Whoever is not told their balance in time is told by the process that holds their socket: it looks each second.
+    """
     for changed in changes:
         changed.publish_order()
+    newest = {changed.user_id: changed.balance for changed in changes}
+    until = time.monotonic() + TELL_FOR_S
+    for user_id, balance in newest.items():
+        if time.monotonic() >= until:
+            return
+        user_data.publish(user_id, balance)
