@@ -3,7 +3,7 @@
     python worker.py               work the queues: fetch prices, sentiment and charts, clean up; the books beside it
     python worker.py ledger        prove the books; the one above starts this itself, so that no price waits for a proof
     python worker.py scheduler     queue those jobs when due, tell when the feed goes stale, fetch when nobody does,
-                                   fill limit orders and run recurring plans
+                                   fill limit orders, run recurring plans, watch loans
 
 Both outlive Redis: they wait for its return, for ever. What runs when is in `bittrade/jobs/schedule.py`; nothing here
 knows what a job does. gevent must not have patched this process: RQ ends jobs that take too long by SIGALRM, and forks.
@@ -39,7 +39,7 @@ from bittrade.errors import BitTradeError
 from bittrade.jobs.schedule import LEDGER_QUEUES, QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
 from bittrade.logs import warn_seldom
-from bittrade.services import market, orders, plans
+from bittrade.services import loans, market, orders, plans
 from bittrade.services.market import watch as market_watch
 
 logger = logging.getLogger("bittrade.worker")
@@ -189,7 +189,12 @@ def run_scheduler(app: Flask) -> None:
         connection=connection, table=table, installation=app.config["INSTALLATION_ID"]
     )
     # Beside the loop: a database that hangs must not keep jobs from being queued.
-    for name, look in (("watch", partial(watch, scheduler)), ("rescue", rescue), ("orders", settle)):
+    for name, look in (
+        ("watch", partial(watch, scheduler)),
+        ("rescue", rescue),
+        ("orders", settle),
+        ("loans", watch_loans),
+    ):
         threading.Thread(target=each_second, args=(app, name, look), name=name, daemon=True).start()
     scheduler.run_for_ever()
 
@@ -207,6 +212,11 @@ def settle() -> None:
     orders.close_expired()
     orders.match()
     plans.run_due()
+
+
+def watch_loans() -> None:
+    """Liquidate and call what the price endangers: also while Redis is away or no worker runs."""
+    loans.watch()
 
 
 def rescue() -> None:

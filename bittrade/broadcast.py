@@ -59,6 +59,15 @@ def plans_changed(user_id: int, load: Callable[[], dict[str, Any]]) -> None:
     _send("user_dca_plans_update", lambda: stamped(load()), to=user_room(user_id))
 
 
+def loan_changed(user_id: int, load: Callable[[], dict[str, Any]], *, reason: str) -> None:
+    """`user_loan_update` to the user: one loan as it is now, and why it is told. `load` is called when it goes out."""
+    _send(
+        "user_loan_update",
+        lambda: stamped({"loan": load(), "reason": reason}),
+        to=user_room(user_id),
+    )
+
+
 def transaction_update(rows: list[dict[str, Any]], seq: int) -> dict[str, Any]:
     """The payload for a user's latest transactions, and the `seq` that they are true of."""
     return stamped({"transactions": rows, "seq": seq})

@@ -258,6 +258,40 @@ class TooManyPlans(BitTradeError):
     message = "Too many plans. End one first"
 
 
+class LtvTooHigh(InvalidInput):
+    """More than may be owed on this collateral; facts: `ltv_pct` (null without collateral), `max_ltv_pct`."""
+
+    code = "ltv_too_high"
+
+    def __init__(self, *, ltv_bps: int | None, max_ltv_pct: int) -> None:
+        super().__init__(
+            f"That would be more than {max_ltv_pct} % of what the collateral is worth",
+            ltv_pct=None if ltv_bps is None else ltv_bps / 100,
+            max_ltv_pct=max_ltv_pct,
+        )
+
+
+class LoanNotFound(BitTradeError):
+    """No such loan, or somebody else's: nobody learns which."""
+
+    code = "loan_not_found"
+    message = "Loan not found"
+
+
+class LoanNotActive(BitTradeError):
+    """Closed or liquidated before; facts: `loan`, as it ended."""
+
+    code = "loan_not_active"
+    message = "This loan has ended"
+
+
+class TooManyLoans(BitTradeError):
+    """Facts: `max_loans`."""
+
+    code = "too_many_loans"
+    message = "Too many active loans. Close one first"
+
+
 class RecipientNotFound(InvalidInput):
     """Nobody who can receive has this e-mail: unknown, or the account was shut."""
 

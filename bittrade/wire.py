@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from bittrade.domain.ledger import BALANCE_ACCOUNTS
+from bittrade.domain.loans import Loan, LoanStatus, Terms
 from bittrade.domain.money import SATOSHIS_PER_BTC, Asset, divide_half_up
 from bittrade.domain.orders import LimitOrder, OrderStatus
 from bittrade.domain.plans import PlanStatus
 from bittrade.domain.pricing import MULTIPLIER_SCALE, Rates
 from bittrade.domain.receipt import Receipt
 from bittrade.domain.trading import Action, Order
-from bittrade.domain.transaction_types import TRANSFER_OUT, signs_of
+from bittrade.domain.transaction_types import LOAN_CREATE, TRANSFER_OUT, signs_of
 
 # On every answer, whoever gives it: no guessing of types, no address passed on, no frames, nothing kept.
 SAFE_HEADERS = {
@@ -86,6 +87,7 @@ def transaction(row: Any) -> dict[str, Any]:
         "imported_type": row.imported_type,
         "counterparty_name": row.counterparty_name,
         "transfer_id": row.id if row.type == TRANSFER_OUT else row.transfer_id,
+        "loan_id": row.id if row.type == LOAN_CREATE else row.loan_id,
         "inr_change": 0,
         "btc_change": 0,
     }
@@ -145,6 +147,62 @@ def order(row: Mapping[Any, Any]) -> dict[str, Any]:
         "filled_at": _moment(row["closed_at"]) if is_filled else None,
         "cancelled_at": None if is_filled else _moment(row["closed_at"]),
         "reason": row["reason"],
+    }
+
+
+def loan(row: Mapping[Any, Any], now: datetime, sell_rate: int | None) -> dict[str, Any]:
+    """A loan with its debt of now. LTV and room are those at the newest rate, and null before the first."""
+    held = loan_of(row)
+    debt = held.charged(now)
+    is_active = row["status"] == LoanStatus.ACTIVE
+    terms = held.terms
+    return {
+        "id": row["id"],
+        "status": row["status"],
+        "collateral_btc": held.collateral,
+        "borrowed_inr": held.borrowed,
+        "interest_accrued": held.interest,
+        "debt_inr": debt.owed,
+        "interest": {
+            "yearly_rate_bps": terms.yearly_rate_bps,
+            "accrued_inr": held.interest,
+            "uncharged_micro_inr": held.uncharged_micro(now) if is_active else 0,
+            "charged_at": timestamp(held.since),
+        },
+        "ltv_pct": hundredths(debt.ltv_bps(sell_rate)) if sell_rate else None,
+        "margin_call_rate_inr": debt.rate_at(terms.call_ltv_pct),
+        "liquidation_rate_inr": debt.rate_at(terms.liquidation_ltv_pct),
+        "available_to_borrow_inr": debt.room(sell_rate) if sell_rate and is_active else 0,
+        "sell_rate_inr": sell_rate,
+        "max_ltv_pct": terms.max_ltv_pct,
+        "margin_call_ltv_pct": terms.call_ltv_pct,
+        "liquidation_ltv_pct": terms.liquidation_ltv_pct,
+        "margin_called_at": _moment(row["margin_called_at"]),
+        "created_at": timestamp(row["created_at"]),
+        "closed_at": _moment(row["closed_at"]),
+    }
+
+
+def loan_of(row: Mapping[Any, Any]) -> Loan:
+    """Return the pure value of a loan's row."""
+    terms = Terms(row["max_ltv_pct"], row["call_ltv_pct"], row["liquidation_ltv_pct"], row["yearly_rate_bps"])
+    return Loan(
+        terms,
+        row["interest_since"],
+        row["collateral_btc"],
+        row["borrowed_inr"],
+        row["interest_accrued"],
+        row["interest_micro"],
+    )
+
+
+def loan_terms(terms: Terms) -> dict[str, Any]:
+    """What a loan is made on."""
+    return {
+        "max_ltv_pct": terms.max_ltv_pct,
+        "margin_call_ltv_pct": terms.call_ltv_pct,
+        "liquidation_ltv_pct": terms.liquidation_ltv_pct,
+        "yearly_rate_bps": terms.yearly_rate_bps,
     }
 
 

@@ -32,6 +32,8 @@ GRANT SELECT, INSERT, UPDATE ON `bittrade`.`orders` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`recurring_plans` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`plan_runs` TO 'bittrade_app'@'%';
 
+GRANT SELECT, INSERT, UPDATE ON `bittrade`.`loans` TO 'bittrade_app'@'%';
+
 -- Short-lived: purged when it has served its purpose.
 GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`sessions` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`login_failures` TO 'bittrade_app'@'%';

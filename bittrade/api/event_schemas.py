@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from bittrade.api.loan_schemas import LoanAnswer
 from bittrade.api.order_schemas import LimitOrderAnswer
 from bittrade.api.schemas import Answer, BalanceAnswer, BigCount, Query, TransactionAnswer
 from bittrade.services import user_data
@@ -20,4 +21,5 @@ class EventsAnswer(Answer):
     balance: BalanceAnswer
     transactions: list[TransactionAnswer] = Field(description="oldest first")
     orders: list[LimitOrderAnswer] = Field(description="those that changed since `after`, as they are now")
+    loans: list[LoanAnswer] = Field(description="those that changed since `after` or are under a margin call")
     timestamp: str

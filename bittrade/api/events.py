@@ -26,5 +26,6 @@ def list_events(query: EventsQuery) -> Any:
         "balance": missed.balance,
         "transactions": missed.transactions,
         "orders": missed.orders,
+        "loans": missed.loans,
         "timestamp": wire.timestamp(wire.now()),
     }

@@ -128,7 +128,7 @@ class ProfileBody(Body):
 
 class KeyBody(Body):
     name: str = Field(max_length=100, description="for you, to know it by")
-    scopes: list[Literal["read", "trade", "export", "transfer"]] = Field(min_length=1, max_length=4)
+    scopes: list[Literal["read", "trade", "export", "transfer", "loan"]] = Field(min_length=1, max_length=5)
     expires_in_days: int = Field(api_keys.DEFAULT_DAYS, ge=1, le=api_keys.MAX_DAYS)
     addresses: list[Annotated[str, Field(max_length=64)]] = Field(
         [],
@@ -530,6 +530,7 @@ class RulesAnswer(Answer):
     max_price_age_ms: int
     quote_lifetime_ms: int
     trading_halted: bool
+    max_open_orders: int = Field(description="limit orders that one user may have waiting")
 
 
 class OrderAnswer(Answer):
@@ -604,6 +605,7 @@ class TransactionAnswer(Answer):
     transfer_id: int | None = Field(
         description="of a transfer: the number of what was sent, the same for both"
     )
+    loan_id: int | None = Field(description="the loan that was made or changed by it")
     cached: bool
 
 

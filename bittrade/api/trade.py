@@ -31,7 +31,7 @@ from bittrade.errors import (
     TooManyQuotes,
     TradingHalted,
 )
-from bittrade.services import quotes, trade
+from bittrade.services import orders, quotes, trade
 from bittrade.services.auth import TRADE
 from bittrade.services.trade import Instruction
 
@@ -102,7 +102,7 @@ def make_quote() -> Any:
 @documented(RulesAnswer, tag="trade")
 def trading_rules() -> Any:
     """The smallest and largest order, the steps, and the spread."""
-    return trade.get_rules()
+    return {**trade.get_rules(), "max_open_orders": orders.MAX_OPEN_ORDERS}
 
 
 def _instruction(body: TradeBody) -> Instruction:

@@ -22,7 +22,7 @@ REQUIRED = ("id", "user_id", "seq", "type", "status", "btc_amount", "inr_amount"
 OPTIONAL = (
     *("executed_at", "execution_price", "reverses_id", "client_order_id", "receipt", "order_id"),
     *("imported_id", "imported_type"),
-    *("transfer_id", "counterparty_id", "counterparty_name"),
+    *("transfer_id", "counterparty_id", "counterparty_name", "loan_id"),
 )
 COLUMNS = REQUIRED + OPTIONAL
 _REQUIRED, _PREFIXES = len(REQUIRED), tuple(f"{name}=" for name in OPTIONAL)

@@ -12,7 +12,16 @@ from bittrade.domain.ledger import AVAILABLE, BALANCE_ACCOUNTS, HOUSE_ACCOUNTS, 
 from bittrade.domain.money import Asset
 from bittrade.domain.receipt import recompute
 from bittrade.domain.trading import Action
-from bittrade.domain.transaction_types import FALLS, REVERSAL, RISES, STAYS, TRANSFER_IN, TRANSFERS, TYPES
+from bittrade.domain.transaction_types import (
+    FALLS,
+    OF_A_LOAN,
+    REVERSAL,
+    RISES,
+    STAYS,
+    TRANSFER_IN,
+    TRANSFERS,
+    TYPES,
+)
 from bittrade.errors import BitTradeError
 
 AVAILABLE_ACCOUNTS = frozenset(AVAILABLE.values())
@@ -38,6 +47,7 @@ class Row(NamedTuple):
     digest: str
     transfer_id: int | None = None
     counterparty_id: int | None = None
+    loan_id: int | None = None
 
 
 def faults_of(row: Row) -> list[str]:
@@ -122,6 +132,8 @@ def _faults_of_columns(row: Row) -> Iterator[str]:
         yield "a transfer names the other user, and nothing else does"
     if (row.type == TRANSFER_IN) != (row.transfer_id is not None):
         yield "what came names what was sent, and nothing else does"
+    if (row.type in OF_A_LOAN) != (row.loan_id is not None):
+        yield "what is done to a loan names it, and nothing else does"
     has_receipt = row.type in TYPES and TYPES[row.type].has_receipt
     if has_receipt != (row.receipt is not None):
         yield "a trade has a receipt, and nothing else has"

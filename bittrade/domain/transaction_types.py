@@ -12,7 +12,9 @@ from bittrade.domain.ledger import (
     COLLATERAL,
     DEBT_ACCOUNTS,
     HOUSE_CUSTODY,
+    HOUSE_LENDING,
     HOUSE_LOANS,
+    HOUSE_LOSSES,
     HOUSE_TRADING,
     HOUSE_TRANSFERS,
     OWNED_ACCOUNTS,
@@ -27,6 +29,12 @@ REVERSAL = "REVERSAL"
 OPENING, IMPORTED = "OPENING", "IMPORTED"
 ORDER_RESERVE, ORDER_RELEASE = HOLDS = ("ORDER_RESERVE", "ORDER_RELEASE")
 TRANSFER_OUT, TRANSFER_IN = TRANSFERS = ("TRANSFER_OUT", "TRANSFER_IN")
+LOAN_CREATE = "LOAN_CREATE"
+# What names the loan that it concerns; the one that creates a loan has the loan's own number.
+OF_A_LOAN = (
+    *("LOAN_BORROW", "LOAN_REPAY", "LOAN_ADD_COLLATERAL", "LOAN_WITHDRAW_COLLATERAL", "INTEREST_ACCRUAL"),
+    *("PARTIAL_LIQUIDATION", "FULL_LIQUIDATION", "LOAN_WRITE_OFF"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,11 @@ _SELL = {"available_inr": RISES, "available_btc": FALLS}
 _RESERVE = {"available_inr": FALLS, "reserved_inr": RISES, "available_btc": FALLS, "reserved_btc": RISES}
 _FILLED_BUY = {"reserved_inr": FALLS, "available_inr": RISES, "available_btc": RISES}
 _FILLED_SELL = {"reserved_btc": FALLS, "available_btc": RISES, "available_inr": RISES}
+_PLEDGE = {"available_btc": FALLS, COLLATERAL: RISES}
+_LENT = {"available_inr": RISES, "borrowed_inr": RISES}
+_RELIEF = dict.fromkeys(DEBT_ACCOUNTS, FALLS)
+_SOLD = {COLLATERAL: FALLS, "available_inr": RISES}
+_LENDING = frozenset({HOUSE_LENDING, HOUSE_LOANS})
 _TRADING, _CUSTODY = frozenset({HOUSE_TRADING}), frozenset({HOUSE_CUSTODY})
 
 _TABLE = (
@@ -112,6 +125,18 @@ _TABLE = (
     # From one user to another: one row each, which name each other.
     TransactionType(TRANSFER_OUT, FALLS, FALLS, dict.fromkeys(_AVAILABLE, FALLS), _BETWEEN),
     TransactionType(TRANSFER_IN, RISES, RISES, dict.fromkeys(_AVAILABLE, RISES), _BETWEEN),
+    # Loans: collateral stays its user's, what is owed is no holding. A liquidation sells, and what it brings is repaid.
+    TransactionType(LOAN_CREATE, inr=RISES, accounts={**_PLEDGE, **_LENT}, house=_LENDING),
+    TransactionType("LOAN_BORROW", inr=RISES, accounts=_LENT, house=_LENDING),
+    TransactionType("LOAN_REPAY", inr=FALLS, accounts={"available_inr": FALLS, **_RELIEF}, house=_LENDING),
+    TransactionType("LOAN_ADD_COLLATERAL", accounts=_PLEDGE),
+    TransactionType(
+        "LOAN_WITHDRAW_COLLATERAL", accounts={account: -sign for account, sign in _PLEDGE.items()}
+    ),
+    TransactionType("INTEREST_ACCRUAL", accounts={"interest_accrued": RISES}, house=frozenset({HOUSE_LOANS})),
+    TransactionType("PARTIAL_LIQUIDATION", RISES, FALLS, _SOLD, _TRADING, has_receipt=True),
+    TransactionType("FULL_LIQUIDATION", RISES, FALLS, _SOLD, _TRADING, has_receipt=True),
+    TransactionType("LOAN_WRITE_OFF", accounts=_RELIEF, house=_LENDING | {HOUSE_LOSSES}),
     # From another system: the loans that accounts open with, and past transactions of kinds that are unknown here.
     TransactionType(
         OPENING,

@@ -96,6 +96,7 @@ def schedule(*, price_interval_s: int, ledger_interval_s: int) -> tuple[Schedule
     return (
         *market_schedule(price_interval_s=price_interval_s),
         _orders(),
+        *_loans(),
         *_housekeeping(),
         *_ledger(ledger_interval_s),
     )
@@ -144,6 +145,29 @@ def _orders() -> ScheduleEntry:
         queue=ORDERS_QUEUE,
         ttl_s=60,
         first_after_s=30,
+    )
+
+
+def _loans() -> tuple[ScheduleEntry, ...]:
+    """Loans: what a price endangers (the scheduler's own process looks each second besides), and the day's interest."""
+    return (
+        ScheduleEntry(
+            "bittrade-loans",
+            "bittrade.jobs.loans.watch_loans",
+            interval_s=60,
+            queue=ORDERS_QUEUE,
+            ttl_s=60,
+            first_after_s=35,
+        ),
+        ScheduleEntry(
+            "bittrade-interest",
+            "bittrade.jobs.loans.charge_interest",
+            interval_s=60,
+            queue=MAINTENANCE_QUEUE,
+            timeout_s=25,
+            ttl_s=60,
+            first_after_s=45,
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """Tables, and nothing but tables."""
 
 from bittrade.models.balance import Balance
+from bittrade.models.loan import LoanRow
 from bittrade.models.market import (
     BitcoinChartData,
     BitcoinData,
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerLeg",
     "LedgerProof",
     "LimitOrderRow",
+    "LoanRow",
     "LoginFailure",
     "LoginSession",
     "PlanRun",

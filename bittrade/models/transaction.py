@@ -59,6 +59,7 @@ class Transaction(db.Model):  # type: ignore[name-defined]
     transfer_id: Mapped[int | None] = mapped_column(BigKey, unique=True)
     counterparty_id: Mapped[int | None] = mapped_column(BigKey)
     counterparty_name: Mapped[str | None] = mapped_column(text(100))
+    loan_id: Mapped[int | None] = mapped_column(BigKey)  # the loan that this was done to
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     executed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

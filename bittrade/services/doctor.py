@@ -13,11 +13,12 @@ from sqlalchemy.engine import make_url
 from bittrade.database import MEND, find_schema_fault
 from bittrade.errors import BitTradeError
 from bittrade.extensions import db
-from bittrade.services import ledger, market, orders, plans, redis_servers, settings
+from bittrade.services import ledger, loans, market, orders, plans, redis_servers, settings
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GOOD_COST = 12
 LATE_S = 60  # orders and plans are swept each few seconds
+INTEREST_LATE_S = 3600  # it is charged each day
 TRADING_REMEDIES = {
     "no_price": (
         "There is no price fresh enough to trade on",
@@ -51,6 +52,7 @@ def examine() -> list[Finding]:
         _redis,
         _price,
         _orders_and_plans,
+        _interest,
         _ledger,
     )
     return [finding for check in checks for finding in check()]
@@ -198,6 +200,18 @@ def _orders_and_plans() -> Iterator[Finding]:
         )
     if late:
         yield Finding(f"{late} runs of recurring plans are late: nobody runs them", remedy)
+
+
+def _interest() -> Iterator[Finding]:
+    try:
+        late = loans.find_late(by_s=INTEREST_LATE_S)
+    except (BitTradeError, sa.exc.SQLAlchemyError):
+        return  # the database's own finding says why
+    if late:
+        yield Finding(
+            f"The interest of {late} loans is late: nobody charges it",
+            "Run `python worker.py` and `python worker.py scheduler`, and look at their logs",
+        )
 
 
 def _lead(status: dict[str, Any]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bittrade import unit_of_work
-from bittrade.services import ledger, orders, user_data
+from bittrade.services import ledger, loans, orders, user_data
 
 # Who has missed more gets the latest transactions alone, and asks the history for the others.
 MAX_MISSED = 200
@@ -19,6 +19,7 @@ class Missed:
     balance: dict[str, Any]
     transactions: list[dict[str, Any]]
     orders: list[dict[str, Any]]  # that changed in these transactions, as they are now
+    loans: list[dict[str, Any]]  # the same, and those under a margin call
 
     @property
     def seq(self) -> int:
@@ -37,4 +38,5 @@ def list_missed(user_id: int, *, after: int) -> Missed:
         since = after if is_complete else max(0, balance["seq"] - user_data.LATEST)
         rows = user_data.read_between(session, user_id, after=since, until=balance["seq"])
     changed = orders.list_changed(user_id, {row["order_id"] for row in rows} - {None})
-    return Missed(after, is_complete, balance, [{**row, "cached": False} for row in rows], changed)
+    lent = loans.list_changed(user_id, {row["loan_id"] for row in rows} - {None})
+    return Missed(after, is_complete, balance, [{**row, "cached": False} for row in rows], changed, lent)

@@ -41,6 +41,7 @@ _COLUMNS: tuple[Any, ...] = (
     Transaction.imported_type,
     Transaction.transfer_id,
     Transaction.counterparty_name,
+    Transaction.loan_id,
     sa.select(_Reversed.type)
     .where(_Reversed.id == Transaction.reverses_id)
     .scalar_subquery()

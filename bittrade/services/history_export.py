@@ -15,7 +15,7 @@ COLUMNS = (
     *("change_inr", "change_btc", "change_satoshis"),
     *("execution_price_inr_per_btc", "client_order_id", "order_id", "reverses_id", "reverses_type"),
     *("created_at_utc", "executed_at_utc", "imported_id", "imported_type"),
-    *("counterparty_name", "transfer_id"),
+    *("counterparty_name", "transfer_id", "loan_id"),
 )
 
 
@@ -45,5 +45,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         *(number(row["order_id"]), number(row["reverses_id"]), text(row["reverses_type"])),
         *(row["created_at"], row["executed_at"] or ""),
         *(number(row["imported_id"]), text(row["imported_type"])),
-        *(text(row["counterparty_name"]), number(row["transfer_id"])),
+        *(text(row["counterparty_name"]), number(row["transfer_id"]), number(row["loan_id"])),
     )

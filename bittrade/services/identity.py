@@ -7,8 +7,8 @@ from typing import Any
 
 from bittrade.errors import InsufficientScope
 
-READ, TRADE, EXPORT, TRANSFER = "read", "trade", "export", "transfer"
-KEY_SCOPES = (READ, TRADE, EXPORT, TRANSFER)  # what a key may be given
+READ, TRADE, EXPORT, TRANSFER, LOAN = "read", "trade", "export", "transfer", "loan"
+KEY_SCOPES = (READ, TRADE, EXPORT, TRANSFER, LOAN)  # what a key may be given
 ACCOUNT = "account"  # keys, sessions, password, profile: a person's alone, no key ever has it
 PERSON = frozenset({*KEY_SCOPES, ACCOUNT})
 

@@ -1,15 +1,26 @@
 """Values that operators change while the servers run."""
 
+import re
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
+from bittrade.domain.loans import Terms
 from bittrade.domain.pricing import Multipliers, doubts_about
 from bittrade.errors import InvalidInput, NotConfirmed
 from bittrade.models import Setting
 from bittrade.services import audit
 
-DEFAULTS = {"buy_multiplier": "91", "sell_multiplier": "88"}
+DEFAULTS = {
+    "buy_multiplier": "91",
+    "sell_multiplier": "88",
+    # Of new loans; those that were made keep theirs.
+    "loan_max_ltv_pct": "50",
+    "loan_call_ltv_pct": "70",
+    "loan_liquidation_ltv_pct": "80",
+    "loan_yearly_rate_bps": "1200",
+}
 TRADING_HALTED = "trading_halted"  # the reason, while trading is halted; see services/halt.py
 
 
@@ -35,6 +46,7 @@ def set_setting(
         values = DEFAULTS | {name: row.value for name, row in rows.items()}
         multipliers_before = multipliers(values)
         before, values[key] = values[key], value
+        loan_terms(values)
         doubts = doubts_about(multipliers_before, multipliers(values), market_rate)
         if doubts and not is_confirmed:
             raise NotConfirmed(f"Are you sure? {'; '.join(doubts)}")
@@ -50,6 +62,15 @@ def set_setting(
 
 def multipliers(values: dict[str, str]) -> Multipliers:
     return Multipliers.parse(buy=values["buy_multiplier"], sell=values["sell_multiplier"])
+
+
+def loan_terms(values: dict[str, str]) -> Terms:
+    """Return what new loans are made on. Raises InvalidInput where the settings make no sense together."""
+    names = ("loan_max_ltv_pct", "loan_call_ltv_pct", "loan_liquidation_ltv_pct", "loan_yearly_rate_bps")
+    for name in names:
+        if not re.fullmatch(r"[0-9]{1,6}", values[name], re.ASCII):
+            raise InvalidInput(f"{name} takes a whole number")
+    return Terms(*(int(values[name]) for name in names))
 
 
 def read_multipliers(session: Session) -> Multipliers:

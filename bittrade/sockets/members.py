@@ -109,7 +109,9 @@ def missed(user_id: int, after: int) -> Told:
         ("user_balance_update", stamped(found.balance)),
         (
             "user_missed_transactions",
-            stamped({**since, "transactions": found.transactions, "orders": found.orders}),
+            stamped(
+                {**since, "transactions": found.transactions, "orders": found.orders, "loans": found.loans}
+            ),
         ),
     ]
 

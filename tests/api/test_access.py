@@ -33,6 +33,7 @@ PROTECTED = {
 # What the contract's routes need not: additive routes that anyone may read.
 PUBLIC_BESIDES = {
     "/api/trading-rules",
+    "/api/loans/terms",
     "/api/bitcoin/candles",
     "/api/market/status",
     "/api/asyncapi.json",

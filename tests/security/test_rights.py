@@ -48,6 +48,7 @@ REQUESTS = {
         "/api/send-transaction",
         {"recipientEmail": "nobody@example.com", "amount": 1, "currency": "inr"},
     ),
+    "a loan": ("POST", "/api/loans", {"collateral_btc": 1000, "borrow_inr": 1}),
     "a plan": ("POST", "/api/dca-plans", PLAN),
 }
 

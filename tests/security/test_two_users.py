@@ -19,13 +19,14 @@ from bittrade.models import (
     ApiKey,
     Balance,
     LimitOrderRow,
+    LoanRow,
     LoginSession,
     Quote,
     RecurringPlan,
     Transaction,
     User,
 )
-from bittrade.services import api_keys, auth, orders, plans, quotes
+from bittrade.services import api_keys, auth, loans, orders, plans, quotes
 from bittrade.services.orders import OrderRequest
 from bittrade.services.plans import PlanRequest
 from tests.fixtures import PASSWORD, Person, new_user
@@ -60,6 +61,7 @@ EVENTS = (
 INR, BTC = 7_654_321, 1_234_567
 LIMIT = {"side": "buy", "type": "limit", "limit_price": 4_000_000, "amount": "100", "currency": "inr"}
 LIMIT_RESERVES = 100
+PLEDGED, BORROWED = 1000, 1
 PLAN = {"plan_type": "DCA_BUY", "frequency": "DAILY", "amount_per_execution_inr": 100}
 NEW_PASSWORD = "entirely different words"
 
@@ -76,6 +78,7 @@ class Victim:
     quote_id: str
     order_id: int
     plan_id: int
+    loan_id: int
 
     @property
     def marks(self) -> list[str]:
@@ -117,6 +120,33 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/transactions/<int:transaction_id>/cancel"): lambda v: (
         f"/api/transactions/{v.order_id}/cancel",
         None,
+        404,
+    ),
+    ("GET", "/api/loans"): lambda v: (f"/api/loans?user_id={v.person.id}", None, 200),
+    ("GET", "/api/loans/<int:loan_id>"): lambda v: (f"/api/loans/{v.loan_id}", None, 404),
+    ("POST", "/api/loans"): lambda v: (
+        "/api/loans",
+        {"collateral_btc": 1000, "borrow_inr": 1, "user_id": v.person.id},
+        201,
+    ),
+    ("POST", "/api/loans/<int:loan_id>/borrow"): lambda v: (
+        f"/api/loans/{v.loan_id}/borrow",
+        {"amount_inr": 1},
+        404,
+    ),
+    ("POST", "/api/loans/<int:loan_id>/repay"): lambda v: (
+        f"/api/loans/{v.loan_id}/repay",
+        {"amount_inr": 1},
+        404,
+    ),
+    ("POST", "/api/loans/<int:loan_id>/add-collateral"): lambda v: (
+        f"/api/loans/{v.loan_id}/add-collateral",
+        {"collateral_btc": 1},
+        404,
+    ),
+    ("POST", "/api/loans/<int:loan_id>/withdraw-collateral"): lambda v: (
+        f"/api/loans/{v.loan_id}/withdraw-collateral",
+        {"collateral_btc": 1},
         404,
     ),
     ("POST", "/api/send-transaction"): lambda v: (
@@ -164,7 +194,7 @@ ROWS: dict[tuple[str, str], Row] = {
 
 @pytest.fixture
 def victim(app: Flask, price: None) -> Victim:
-    person = new_user(app, inr=INR + LIMIT_RESERVES, btc=BTC)
+    person = new_user(app, inr=INR + LIMIT_RESERVES - BORROWED, btc=BTC + PLEDGED)
     with app.app_context():
         key = api_keys.create_key(person.id, name="bot", scopes=["read"])
         quote = quotes.make_quote(person.id).document()["quote_id"]
@@ -176,6 +206,7 @@ def victim(app: Flask, price: None) -> Victim:
         order = orders.place_order(person.id, OrderRequest(limit)).answer
         instalment = Instalment(Action.BUY, Asset.INR, 100)
         plan, _ = plans.create_plan(person.id, PlanRequest(instalment, Frequency.DAILY, DEFAULT_ZONE))
+        loan = loans.create_loan(person.id, collateral=PLEDGED, inr=BORROWED)
         return Victim(
             person,
             transaction_id,
@@ -185,6 +216,7 @@ def victim(app: Flask, price: None) -> Victim:
             quote,
             order["id"],
             plan["planId"],
+            loan.answer["id"],
         )
 
 
@@ -198,6 +230,7 @@ def belongings(app: Flask, user_id: int) -> list[Any]:
         Quote: (Quote.id, Quote.used_at),
         LimitOrderRow: (LimitOrderRow.id, LimitOrderRow.status),
         RecurringPlan: (RecurringPlan.id, RecurringPlan.status),
+        LoanRow: (LoanRow.id, LoanRow.status, LoanRow.collateral_btc, LoanRow.borrowed_inr),
     }
     with app.app_context(), db.engine.connect() as connection:
         return [

@@ -32,7 +32,7 @@ def test_what_it_receives_is_what_is_heard() -> None:
 def test_what_it_sends_is_what_is_sent(
     app: Flask, client: FlaskClient, connect: Connect, make_user: MakeUser, upkeep: Upkeep
 ) -> None:
-    person = make_user(inr=10_000)
+    person = make_user(inr=10_000, btc=10_000)
     socket = connect()
     events = socket.got() + socket.authenticate("nonsense") + socket.authenticate(person.token)
     trade(client, person)
@@ -40,6 +40,8 @@ def test_what_it_sends_is_what_is_sent(
     client.post("/api/orders", json=order, headers=person.headers)
     plan = {"plan_type": "DCA_BUY", "frequency": "DAILY", "amount_per_execution_inr": 100}
     client.post("/api/dca-plans", json=plan, headers=person.headers)
+    loan = {"collateral_btc": 10_000, "borrow_inr": 1}
+    client.post("/api/loans", json=loan, headers=person.headers)
     events += socket.got() + socket.send("resume", {"token": person.token, "last_seq": 0})
     with app.app_context():
         upkeep.beat()

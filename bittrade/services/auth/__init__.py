@@ -17,12 +17,13 @@ from bittrade.services.auth.accounts import (
 )
 from bittrade.services.auth.emails import normalize_email
 from bittrade.services.auth.login import change_password, login
-from bittrade.services.identity import ACCOUNT, EXPORT, KEY_SCOPES, READ, TRADE, TRANSFER, Identity
+from bittrade.services.identity import ACCOUNT, EXPORT, KEY_SCOPES, LOAN, READ, TRADE, TRANSFER, Identity
 
 __all__ = [
     "ACCOUNT",
     "EXPORT",
     "KEY_SCOPES",
+    "LOAN",
     "READ",
     "TRADE",
     "TRANSFER",

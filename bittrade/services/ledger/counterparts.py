@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from bittrade.domain.ledger import HOUSE_TRANSFERS
 from bittrade.models import LedgerLeg
 from bittrade.services.ledger.holds import find_wrong_holds
+from bittrade.services.ledger.pledges import find_wrong_pledges
 
 Check = Callable[[Session], Iterator[str]]
 
@@ -28,4 +29,4 @@ def find_half_transfers(session: Session) -> Iterator[str]:
             yield f"{HOUSE_TRANSFERS}: {asset} sums to {total}, not to 0"
 
 
-CHECKS: tuple[Check, ...] = (find_half_transfers, find_wrong_holds)
+CHECKS: tuple[Check, ...] = (find_half_transfers, find_wrong_holds, find_wrong_pledges)

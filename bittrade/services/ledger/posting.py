@@ -33,6 +33,7 @@ class Posting:
     transfer_id: int | None = None  # what was sent, where this is what came
     counterparty_id: int | None = None
     counterparty_name: str | None = None
+    loan_id: int | None = None  # the loan that it concerns
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def _row(user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime) 
         "transfer_id": posting.transfer_id,
         "counterparty_id": posting.counterparty_id,
         "counterparty_name": posting.counterparty_name,
+        "loan_id": posting.loan_id,
         "created_at": now,
         "executed_at": now,
     }

@@ -88,7 +88,7 @@ def _row(columns: list[str], legs: list[str]) -> Row:
     if len(columns) != len(chain.COLUMNS):
         raise ValueError("a column holds the separator")
     number, user_id, seq, kind, status, btc, inr, created_at, executed_at, price, reverses_id, *rest = columns
-    _, receipt, _, imported_id, _, transfer_id, counterparty_id, _ = rest
+    _, receipt, _, imported_id, _, transfer_id, counterparty_id, _, loan_id = rest
     parts = (leg.split(chain.SEPARATOR) for leg in legs)
     return Row(
         int(number),
@@ -111,4 +111,5 @@ def _row(columns: list[str], legs: list[str]) -> Row:
         chain.digest(columns, legs),
         int(transfer_id) if transfer_id else None,
         int(counterparty_id) if counterparty_id else None,
+        int(loan_id) if loan_id else None,
     )

@@ -7,6 +7,7 @@ are believed · `feed` asks the sources,
 """
 
 from bittrade.services.market.basis import (
+    find_sell_rate,
     is_in_force,
     price_for_trade,
     refuse_if_halted,
@@ -46,6 +47,7 @@ __all__ = [
     "fill_missing",
     "find_inr_rate",
     "find_price_age_ms",
+    "find_sell_rate",
     "get_candles",
     "get_chart",
     "get_current",

@@ -12,7 +12,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bittrade.domain.consensus import is_within
-from bittrade.domain.pricing import age_ms, is_stale
+from bittrade.domain.pricing import age_ms, is_stale, rates_for
 from bittrade.domain.receipt import PriceBasis
 from bittrade.errors import BitTradeError, PriceUncertain, RatesUnavailable, TradingHalted
 from bittrade.models import BitcoinData, BitcoinPriceEvent
@@ -54,6 +54,14 @@ def price_for_trade(session: Session, now: datetime) -> PriceBasis:
     if basis.rates.sell_inr <= 0:
         raise RatesUnavailable()  # multipliers that make a bitcoin worth nothing
     return basis
+
+
+def find_sell_rate(session: Session) -> int | None:
+    """Return what a bitcoin brings at the newest price, however old; None before the first. To show, not to trade on."""
+    cents = session.scalar(sa.select(BitcoinData.btc_usd_cents).order_by(BitcoinData.id.desc()).limit(1))
+    if cents is None:
+        return None
+    return rates_for(cents, settings.read_multipliers(session)).sell_inr or None
 
 
 def trading_state(session: Session, now: datetime) -> str:

@@ -13,7 +13,16 @@ from decimal import Decimal
 from typing import Any
 
 from bittrade.domain.names import MAX_LENGTH, read_name
-from bittrade.domain.transaction_types import HOLDS, IMPORTED, OPENING, REVERSAL, TYPE_NAMES
+from bittrade.domain.transaction_types import (
+    HOLDS,
+    IMPORTED,
+    LOAN_CREATE,
+    OF_A_LOAN,
+    OPENING,
+    REVERSAL,
+    TRANSFERS,
+    TYPE_NAMES,
+)
 from bittrade.errors import InvalidInput
 from bittrade.services.auth.emails import normalize_email, read_email
 
@@ -22,7 +31,7 @@ UNUSABLE_HASH = "!"  # no password matches it
 PLACEHOLDER_DOMAIN = "import.invalid"
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}")
 _STATUSES = {"EXECUTED": "EXECUTED", "CANCELLED": "CANCELLED", "EXPIRED": "CANCELLED", "PENDING": "CANCELLED"}
-_KINDS = frozenset(TYPE_NAMES) - {REVERSAL, OPENING, IMPORTED, *HOLDS}
+_KINDS = frozenset(TYPE_NAMES) - {REVERSAL, OPENING, IMPORTED, LOAN_CREATE, *HOLDS, *TRANSFERS, *OF_A_LOAN}
 _COMES, _GOES = ("DEPOSIT", "RECEIVE"), ("WITHDRAW", "SEND")
 _BALANCES = (
     *("available_inr", "available_btc", "reserved_inr", "reserved_btc"),

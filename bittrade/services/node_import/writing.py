@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.domain.ledger import COLLATERAL, HOUSE_CUSTODY, Entry, Leg, owe, transfer
+from bittrade.domain.loans import Loan
 from bittrade.domain.money import Asset
 from bittrade.domain.transaction_types import OPENING
 from bittrade.errors import InvalidInput
 from bittrade.models import AuditEvent, Balance, Transaction, User
-from bittrade.services import audit, ledger
+from bittrade.services import audit, ledger, loans, settings
 from bittrade.services.ledger import Posting
 from bittrade.services.node_import.conversion import Account, Opening, PastTransaction
 
@@ -66,10 +68,18 @@ def _open(session: Session, user_id: int, opening: Opening) -> None:
     for kind, entry in _entries(user_id, opening).items():
         posted = ledger.post(session, user_id, held=balance, entry=entry, posting=Posting(type=kind), now=now)
         balance = posted.balance
+        if kind == OPENING:
+            loans.add(session, user_id, posted, _loan(session, opening, now))
     if opening.inr or opening.btc:
         audit.record(
             session, "deposit", user_id=user_id, inr=opening.inr, satoshis=opening.btc, why="opening balance"
         )
+
+
+def _loan(session: Session, opening: Opening, now: datetime) -> Loan:
+    """Return what was lent elsewhere as one loan on the terms of today."""
+    terms = settings.loan_terms(settings.read_all(session))
+    return Loan(terms, now, opening.collateral_btc, opening.borrowed_inr, opening.interest_accrued)
 
 
 def _entries(user_id: int, opening: Opening) -> dict[str, Entry]:
@@ -78,13 +88,13 @@ def _entries(user_id: int, opening: Opening) -> dict[str, Entry]:
         entries["DEPOSIT_INR"] = transfer(user_id=user_id, house=HOUSE_CUSTODY, inr=opening.inr)
     if opening.btc:
         entries["DEPOSIT_BTC"] = transfer(user_id=user_id, house=HOUSE_CUSTODY, btc=opening.btc)
-    loans: list[Leg] = []
+    lent: list[Leg] = []
     if opening.collateral_btc:
-        loans.append(Leg(COLLATERAL, Asset.BTC, opening.collateral_btc, user_id))
-        loans.append(Leg(HOUSE_CUSTODY, Asset.BTC, -opening.collateral_btc))
+        lent.append(Leg(COLLATERAL, Asset.BTC, opening.collateral_btc, user_id))
+        lent.append(Leg(HOUSE_CUSTODY, Asset.BTC, -opening.collateral_btc))
     for account in ("borrowed_inr", "interest_accrued"):
         if amount := getattr(opening, account):
-            loans += owe(user_id=user_id, account=account, amount=amount).legs
-    if loans:
-        entries[OPENING] = Entry(tuple(loans))
+            lent += owe(user_id=user_id, account=account, amount=amount).legs
+    if lent:
+        entries[OPENING] = Entry(tuple(lent))
     return entries

@@ -13,7 +13,7 @@ from bittrade.services.orders.closing import (
 )
 from bittrade.services.orders.lateness import has_unfilled
 from bittrade.services.orders.matching import match
-from bittrade.services.orders.placing import OrderRequest, place_order, preview_order
+from bittrade.services.orders.placing import MAX_OPEN_ORDERS, OrderRequest, place_order, preview_order
 from bittrade.services.orders.reading import (
     get_for_operator,
     get_order,
@@ -23,6 +23,7 @@ from bittrade.services.orders.reading import (
 )
 
 __all__ = [
+    "MAX_OPEN_ORDERS",
     "OrderRequest",
     "cancel_all",
     "cancel_as_operator",
