@@ -1,7 +1,7 @@
 """`python -m drills.orders`: drill O1, thousands of open orders under a walking price while everything is killed.
 
     python -m drills.orders --short          600 orders, one to two minutes
-    python -m drills.orders                  5,000 orders, 50 trades a second, about six minutes
+    python -m drills.orders                  5,000 orders, 50 trades a second for three minutes
     python -m drills.orders --seed 7
 
 200 users place orders and trade, clients cancel, the price walks through the limits; web workers, the job worker and
@@ -325,7 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
         size = replace(size, orders=options.orders or size.orders, seconds=options.seconds or size.seconds)
         is_passed = run(folder, size, options.seed)
         return 0 if is_passed else 1
-    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed) as error:
+    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed, TimeoutError) as error:
         print(f"drills: {error}", file=sys.stderr)
         return 2
     finally:
