@@ -245,6 +245,7 @@ def test_in_production_no_round_of_the_job_believes_a_simulator(
     with db.engine.connect() as connection:
         before = connection.scalar(sa.select(sa.func.count()).select_from(BitcoinData))
     assert "not a source in production" in jobs.update_price()
+    assert "not a source in production" in str(state_of("coingecko")["last_failure"])
     with db.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(BitcoinData)) == before
         assert not connection.scalar(sa.select(sa.func.count()).select_from(BitcoinPriceEvent))

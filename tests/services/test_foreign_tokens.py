@@ -229,6 +229,41 @@ def test_a_disabled_user_s_new_token_is_refused(user: Person, sign: Sign) -> Non
     assert not is_good(sign(iat=int(time.time()) + 3600))
 
 
+def disable_by_hand(user: Person) -> None:
+    """As somebody does with nothing but SQL: no token of theirs is revoked."""
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(User).where(User.id == user.id).values(disabled_at=wire.now()))
+
+
+def test_who_was_disabled_by_hand_is_out_too(user: Person, sign: Sign) -> None:
+    known = sign()
+    assert is_good(known)
+    disable_by_hand(user)
+    assert not is_good(known)
+    assert not is_good(user.token)
+
+
+def test_a_token_that_was_coming_in_as_its_user_was_disabled_does_not_get_in(
+    user: Person, sign: Sign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit = access._admit
+
+    def slow(*args: Any) -> bool:
+        disable_by_hand(user)
+        return admit(*args)
+
+    monkeypatch.setattr(access, "_admit", slow)
+    assert not is_good(sign())
+
+
+def test_a_session_that_was_ended_is_not_listed(user: Person) -> None:
+    mine = auth.authenticate(user.token)
+    other = auth.authenticate(auth.login(email=user.email, password=PASSWORD)[0])
+    assert {row["id"] for row in sessions.list_sessions(mine)} == {mine.jti, other.jti}
+    sessions.end_session(mine, other.jti)
+    assert [row["id"] for row in sessions.list_sessions(mine)] == [mine.jti]
+
+
 def test_the_leeway_after_a_token_s_end_is_some_seconds(sign: Sign) -> None:
     assert is_good(sign(exp=time.time() - 1))
     for late_s in (10, 60, 3000):

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from bittrade import cache
 from bittrade.extensions import db
-from bittrade.services import funds
+from bittrade.services import events, funds
 from bittrade.services.funds import Funds
 from dev.services import PrivateRedis
 from tests.fixtures import Person, key_of, new_user, set_price, together
@@ -266,3 +266,15 @@ def statements(engine: sa.Engine) -> Iterator[list[str]]:
         yield asked
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
+
+
+def test_two_hundred_missed_transactions_are_told_and_one_more_is_not(app: Flask) -> None:
+    user = new_user(app, inr=1)
+    with app.app_context():
+        for _ in range(199):
+            funds.deposit(user.id, Funds(1, 0))
+        missed = events.list_missed(user.id, after=0)
+        assert (missed.complete, len(missed.transactions)) == (True, 200)
+        funds.deposit(user.id, Funds(1, 0))
+        assert not events.list_missed(user.id, after=0).complete
+        assert events.list_missed(user.id, after=1).complete
