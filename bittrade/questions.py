@@ -6,24 +6,20 @@ every answer is known to come from a server that takes writes. On SQLite a quest
 """
 
 import logging
-import os
-from collections import namedtuple
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
-from pymysql.constants import CLIENT
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from bittrade import database, unit_of_work
+from bittrade import database, messages, unit_of_work
 from bittrade.database import Meaning, meaning_of
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import db
+from bittrade.messages import Query, Rows
 
 log = logging.getLogger(__name__)
-Rows = list[tuple[Any, ...]]
 SHARE = 4  # of DB_POOL_SIZE: a question takes less than a millisecond
 
 
@@ -32,39 +28,19 @@ class Question:
 
     def __init__(self, statement: sa.Select[*tuple[Any, ...]]) -> None:
         self._statement = statement
-        self._row = namedtuple("Row", [str(column.key) for column in statement.selected_columns])  # type: ignore[misc]
-        self._compiled: _Compiled | None = None
+        self._query = Query(statement)
 
     def ask(self, **values: Any) -> list[Any]:
         """The rows, with a name for each column. Raises DatabaseUnavailable where the database can't be asked."""
         if db.engine.dialect.name == "sqlite":
             with unit_of_work.reading() as session:
-                return [self._row(*row) for row in session.execute(self._statement, values)]
-        compiled = self._compile()
-        rows = _ask(_engine(), compiled.text, values)
-        return [self._row(*map(_read, compiled.readers, row)) for row in rows]
+                return [self._query.row(*row) for row in session.execute(self._statement, values)]
+        text = f"{database.IS_FIT}; {self.text()}; ROLLBACK"
+        return self._query.read(_ask(_engine(), text, values), db.engine.dialect)
 
-    def _compile(self) -> "_Compiled":
-        if self._compiled is None:
-            dialect = db.engine.dialect
-            compiled = self._statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-            kinds = [column.type.dialect_impl(dialect) for column in self._statement.selected_columns]
-            self._compiled = _Compiled(
-                f"{database.IS_FIT}; {compiled}; ROLLBACK",
-                tuple(kind.result_processor(dialect, None) for kind in kinds),
-            )
-        return self._compiled
-
-
-class _Compiled(NamedTuple):
-    """The driver's text, and what makes each column's value ours."""
-
-    text: str
-    readers: tuple[Callable[[Any], Any] | None, ...]
-
-
-def _read(reader: Callable[[Any], Any] | None, value: Any) -> Any:
-    return value if reader is None else reader(value)
+    def text(self) -> str:
+        """Return the SELECT as it goes out, with its placeholders."""
+        return self._query.text(db.engine.dialect)
 
 
 def _ask(engine: Engine, text: str, parameters: dict[str, Any]) -> Rows:
@@ -72,7 +48,7 @@ def _ask(engine: Engine, text: str, parameters: dict[str, Any]) -> Rows:
     try:
         rows = _ask_once(engine, text, parameters)
     except Exception as error:
-        if not _is_lost(error):
+        if not messages.is_lost(error):
             raise _translated(error) from error
         rows = None
     if rows is None:
@@ -114,35 +90,16 @@ def _send(connection: DBAPIConnection, text: str, parameters: dict[str, Any]) ->
         cursor.close()
 
 
-def _is_lost(error: Exception) -> bool:
-    """Whether it was the connection that failed, and not what was asked."""
-    return meaning_of(error) is Meaning.AWAY or database.is_garbled(error)
-
-
 def _translated(error: Exception) -> Exception:
     """As a unit of work says it: what passes is the caller's to retry, a bug stays what it is."""
-    if meaning_of(error) is Meaning.BUG and not _is_lost(error):
+    if meaning_of(error) is Meaning.BUG and not messages.is_lost(error):
         return error
     log.warning("database: %s", error)
     return DatabaseUnavailable(retry_after_s=1)
 
 
 def _engine() -> Engine:
-    """Connections of their own: only these take several statements at once, and none of them is ever in a transaction."""
-    engine: Engine | None = current_app.extensions.get("bittrade_questions")
-    if engine is None:
-        options = dict(current_app.config["SQLALCHEMY_ENGINE_OPTIONS"])
-        options["connect_args"] = {**options["connect_args"], "client_flag": CLIENT.MULTI_STATEMENTS}
-        size = max(1, options["pool_size"] // SHARE)
-        options |= {"pool_pre_ping": False, "pool_reset_on_return": None, "pool_size": size}
-        engine = sa.create_engine(db.engine.url, **options)
-        database.guard(engine)
-        _dispose_with(db.engine, engine)
-        current_app.extensions["bittrade_questions"] = engine
-    return engine
-
-
-def _dispose_with(ours: Engine, questions: Engine) -> None:
-    """Let these connections go with the application's own; closed by who opened them, not by a fork."""
-    owner = os.getpid()
-    sa.event.listen(ours, "engine_disposed", lambda _: questions.dispose(close=os.getpid() == owner))
+    """Connections of their own: none of them is ever in a transaction."""
+    return messages.plain_engine(
+        "bittrade_questions", size=max(1, current_app.config["DB_POOL_SIZE"] // SHARE)
+    )

@@ -82,12 +82,13 @@ class _CommitFailed(Exception):
 
 def commit_for(user_id: int, work: Callable[[Session], T]) -> T:
     """`commit`, one at a time for one user in this process. Raises TooBusy besides, when too many are waiting."""
-    with _lane(user_id):
+    with lane(user_id):
         return commit(work)
 
 
 @contextmanager
-def _lane(user_id: int) -> Iterator[None]:
+def lane(user_id: int) -> Iterator[None]:
+    """Wait for this user's turn in this process. Raises TooBusy where it does not come, or too many wait."""
     with _lanes_lock:
         lane = _lanes.setdefault(user_id, _Lane())
         if lane.waiting >= _MAX_IN_LANE:
@@ -204,9 +205,14 @@ def check_schema() -> str | None:
         return None
 
 
+def is_schema_known() -> bool:
+    """Whether the tables were seen to be this code's."""
+    return "bittrade_schema" in current_app.extensions
+
+
 def _require_schema(session: Session) -> None:
     """Look until it was right once, so that a database that was away at the start is looked at when it comes."""
-    if "bittrade_schema" in current_app.extensions:
+    if is_schema_known():
         return
     migrate = current_app.extensions["migrate"]
     folder = Path(current_app.root_path).parent / migrate.directory

@@ -25,8 +25,11 @@ def find_first_answer(
             IdempotencyKey.user_id == user_id, IdempotencyKey.route == route, IdempotencyKey.key == key
         )
     ).first()
-    if row is None:
-        return None
+    return None if row is None else read_answer(row, fingerprint)
+
+
+def read_answer(row: Any, fingerprint: str) -> dict[str, Any]:
+    """Return the answer in a key's row. Raises IdempotencyKeyReused where it came with another body."""
     if row.fingerprint != fingerprint:
         raise IdempotencyKeyReused()
     answer: dict[str, Any] = orjson.loads(row.answer)
@@ -39,13 +42,17 @@ def keep_answer(
     """Keep the first answer under its key, to be committed together with what it says."""
     if key is None:
         return
-    session.execute(
-        sa.insert(IdempotencyKey.__table__).values(
-            user_id=user_id,
-            route=route,
-            key=key,
-            fingerprint=fingerprint,
-            answer=orjson.dumps(answer).decode(),
-            created_at=wire.now(),
-        )
-    )
+    row = row_of(user_id, route=route, key=key, fingerprint=fingerprint, answer=answer)
+    session.execute(sa.insert(IdempotencyKey.__table__).values(**row))
+
+
+def row_of(user_id: int, *, route: str, key: str, fingerprint: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the row that keeps an answer under its key."""
+    return {
+        "user_id": user_id,
+        "route": route,
+        "key": key,
+        "fingerprint": fingerprint,
+        "answer": orjson.dumps(answer).decode(),
+        "created_at": wire.now(),
+    }

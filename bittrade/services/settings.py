@@ -1,6 +1,8 @@
 """Values that operators change while the servers run."""
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -78,4 +80,14 @@ def read_multipliers(session: Session) -> Multipliers:
 
 
 def read_all(session: Session) -> dict[str, str]:
-    return DEFAULTS | dict(session.execute(sa.select(Setting.key, Setting.value)).all())
+    return with_defaults(session.execute(every_setting()).all())
+
+
+def every_setting() -> sa.Select[str, str]:
+    """The query for what `with_defaults` takes."""
+    return sa.select(Setting.key, Setting.value)
+
+
+def with_defaults(rows: Iterable[Any]) -> dict[str, str]:
+    """Every setting with its value: pairs from the database, and the defaults of the others."""
+    return DEFAULTS | dict(rows)

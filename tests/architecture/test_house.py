@@ -18,7 +18,8 @@ MONEY = [
     *(
         path for path in sorted((PACKAGE / "domain").glob("*.py")) if path.name != "upstream.py"
     ),  # counts calls
-    *(PACKAGE / "services" / name for name in ("trade.py", "funds.py", "user_data.py")),
+    *(PACKAGE / "services" / name for name in ("funds.py", "transfers.py", "user_data.py")),
+    *sorted((PACKAGE / "services" / "trade").glob("*.py")),
     *sorted((PACKAGE / "services" / "ledger").glob("*.py")),
     *sorted((PACKAGE / "models").glob("*.py")),
 ]

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from bittrade import questions
+from bittrade import messages, questions
 from bittrade.domain.pricing import Rates
 from bittrade.extensions import db
 from bittrade.questions import Question
@@ -58,7 +58,7 @@ def trade(client: Any, person: Person) -> Any:
 
 @contextmanager
 def statements() -> Iterator[list[tuple[str, Any]]]:
-    """Everything that is asked of the database meanwhile: by Sessions, and as Questions."""
+    """Everything that is asked of the database meanwhile: by Sessions, as Questions, in messages of several."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, text: str, parameters: Any, *_others: Any) -> None:
@@ -70,15 +70,22 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
     ask = Question.ask
 
     def noting(question: Question, **values: Any) -> Any:
-        text = question._compile().text.split("; ")[1]
-        asked.append((text, values))
+        asked.append((question.text(), values))
         return ask(question, **values)
 
+    send = messages.Transaction._send
+
+    def noting_each(transaction: Any, texts: Any, answers: Any) -> Any:
+        asked.extend((text, None) for text in texts if "@@global" not in text)
+        return send(transaction, texts, answers)
+
     Question.ask = noting  # type: ignore[method-assign]
+    messages.Transaction._send = noting_each  # type: ignore[method-assign]
     try:
         yield asked
     finally:
         Question.ask = ask  # type: ignore[method-assign]
+        messages.Transaction._send = send  # type: ignore[method-assign]
         for engine in listened:
             event.remove(engine, "before_cursor_execute", note)
 

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from bittrade.services import health, ledger
+from bittrade.services.trade import together
 from drills.mariadb import PrivateMariaDB
 from drills.pair import ReplicatedPair
 from tests.fixtures import new_user, set_price, wait_until
@@ -54,19 +55,23 @@ def test_after_a_switch_over_the_next_trade_goes_to_the_new_primary(
     assert client.get("/api/health").status_code == 200
 
 
+@pytest.mark.parametrize("goes", ["together", "alone"])
 def test_a_trade_that_meets_the_switch_half_way_is_refused_whole(
-    server: PrivateMariaDB, app_on: Callable[[str], Flask], monkeypatch: pytest.MonkeyPatch
+    server: PrivateMariaDB, app_on: Callable[[str], Flask], monkeypatch: pytest.MonkeyPatch, goes: str
 ) -> None:
     app = app_on(server.url)
     set_price(app)
     user, client = new_user(app, inr=10_000), app.test_client()
-    post = ledger.post
+    if goes == "alone":
+        monkeypatch.setattr(together, "place", lambda _wanted: None)
+    name = "post" if goes == "alone" else "insert_together"
+    post = getattr(ledger, name)
 
     def post_after_the_switch(*args: object, **kwargs: object) -> object:
         server.administer("SET GLOBAL read_only = 1")
         return post(*args, **kwargs)
 
-    monkeypatch.setattr(ledger, "post", post_after_the_switch)
+    monkeypatch.setattr(ledger, name, post_after_the_switch)
     try:
         assert client.post("/api/trade", json=ORDER, headers=user.headers).status_code == 503
     finally:

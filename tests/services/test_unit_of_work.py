@@ -333,7 +333,7 @@ def test_who_waits_too_long_for_their_own_work_is_told_to_come_back(
     on_both_databases: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "_LANE_WAIT_S", 0.05)
-    with on_both_databases.app_context(), unit_of_work._lane(7):
+    with on_both_databases.app_context(), unit_of_work.lane(7):
         with pytest.raises(TooBusy):
             unit_of_work.commit_for(7, lambda session: None)
         assert unit_of_work.commit_for(8, lambda session: "another user's turn is free") is not None

@@ -1,6 +1,6 @@
 """Posting: the only writer of balances, transactions and legs. It never commits; its caller's unit of work does."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,30 +87,50 @@ def post(
     below zero (the database's CHECK constraints say the same once more), and UnbalancedEntry where the entry is not one
     of its type.
     """
-    if faults := list(TYPES[posting.type].faults(entry.legs, user_id)):
-        raise UnbalancedEntry(f"{posting.type}: {'; '.join(faults)}")
-    after = apply(held, entry, user_id)
-    row = _row(user_id, after["seq"], entry, posting, now)
+    made = prepare(user_id, held=held, entry=entry, posting=posting, now=now)
     transaction_id: int = session.execute(
-        sa.insert(Transaction.__table__).values(**row)
+        sa.insert(Transaction.__table__).values(**made.row)
     ).inserted_primary_key[0]  # type: ignore[attr-defined]
-    session.execute(
-        sa.insert(LedgerLeg.__table__),
-        [
-            {
+    session.execute(sa.insert(LedgerLeg.__table__), list(made.legs(transaction_id)))
+    changed: dict[str, Any] = {name: value for name, value in made.after.items() if value != held[name]}
+    changed |= _next_link(held["seq"], made.digest(transaction_id))
+    session.execute(sa.update(Balance).where(Balance.user_id == user_id).values(**changed))
+    return Posted(transaction_id, now, made.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A transaction that may be posted: its row, without the id that it will get, and the balance after it."""
+
+    user_id: int
+    entry: Entry
+    row: dict[str, Any]
+    after: dict[str, int]
+
+    def legs(self, transaction_id: int) -> Iterator[dict[str, Any]]:
+        """Return the rows of its legs."""
+        for leg in self.entry.legs:
+            yield {
                 "transaction_id": transaction_id,
                 "user_id": leg.user_id,
                 "account": leg.account,
                 "asset": leg.asset.value,
                 "amount": leg.amount,
             }
-            for leg in entry.legs
-        ],
-    )
-    changed: dict[str, Any] = {name: value for name, value in after.items() if value != held[name]}
-    changed |= _next_link(held["seq"], _digest({"id": transaction_id, **row}, entry))
-    session.execute(sa.update(Balance).where(Balance.user_id == user_id).values(**changed))
-    return Posted(transaction_id, now, after)
+
+    def digest(self, transaction_id: int) -> str:
+        """Return what the hash chain takes of it."""
+        row = {"id": transaction_id, **self.row}
+        columns = [chain.text_of(row[name]) for name in chain.COLUMNS]
+        return chain.digest(columns, map(chain.text_of_leg, self.entry.legs))
+
+
+def prepare(user_id: int, *, held: dict[str, int], entry: Entry, posting: Posting, now: datetime) -> Prepared:
+    """Check a transaction against the balance and its type. Raises like `post`."""
+    if faults := list(TYPES[posting.type].faults(entry.legs, user_id)):
+        raise UnbalancedEntry(f"{posting.type}: {'; '.join(faults)}")
+    after = apply(held, entry, user_id)
+    return Prepared(user_id, entry, _row(user_id, after["seq"], entry, posting, now), after)
 
 
 def _row(user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime) -> dict[str, Any]:
@@ -136,11 +156,6 @@ def _row(user_id: int, seq: int, entry: Entry, posting: Posting, now: datetime) 
         "created_at": now,
         "executed_at": now,
     }
-
-
-def _digest(row: dict[str, Any], entry: Entry) -> str:
-    columns = [chain.text_of(row[name]) for name in chain.COLUMNS]
-    return chain.digest(columns, map(chain.text_of_leg, entry.legs))
 
 
 def _next_link(seq: int, digest: str) -> dict[str, Any]:

@@ -32,8 +32,13 @@ def price_for_trade(session: Session, now: datetime) -> PriceBasis:
 
     Raises TradingHalted, PriceUncertain, or RatesUnavailable where there is none or it is too old.
     """
-    values = refuse_if_halted(session)
-    row = session.execute(
+    values = settings.read_all(session)
+    return judge(values, session.execute(newest_price()).first(), now)
+
+
+def newest_price() -> sa.Select[Any]:
+    """The query for what `judge` takes: the newest price, and whether one is held."""
+    return (
         sa.select(
             BitcoinData.id,
             BitcoinData.source,
@@ -43,7 +48,12 @@ def price_for_trade(session: Session, now: datetime) -> PriceBasis:
         )
         .order_by(BitcoinData.id.desc())
         .limit(1)
-    ).first()
+    )
+
+
+def judge(values: dict[str, str], row: Any, now: datetime) -> PriceBasis:
+    """Make the newest price and the settings a basis. Raises like `price_for_trade`."""
+    _refuse_if_halted(values)
     if row is None:
         raise RatesUnavailable()
     if row.is_uncertain:
@@ -76,9 +86,13 @@ def trading_state(session: Session, now: datetime) -> str:
 def refuse_if_halted(session: Session) -> dict[str, str]:
     """Return the settings. Raises TradingHalted where they say so."""
     values = settings.read_all(session)
+    _refuse_if_halted(values)
+    return values
+
+
+def _refuse_if_halted(values: dict[str, str]) -> None:
     if settings.TRADING_HALTED in values:
         raise TradingHalted()
-    return values
 
 
 def is_in_force(session: Session, basis: PriceBasis) -> bool:
