@@ -8,7 +8,7 @@ Redis a key has the installation's prefix before its name (docs/adr/0010).
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ SENTIMENT_TTL_S = 24 * 3600
 CHART_TTL_S = {"1d": 3600, "7d": 21_600, "30d": 43_200, "90d": 64_800, "365d": 86_400}
 USER_BALANCE_TTL_S = 600
 USER_TRANSACTIONS_TTL_S = 3600
+USER_LISTENS_TTL_S = 60
 # Raise it when the shape of anything cached changes: an older release, or another program with the same keys, may have
 # filled the cache, and what it wrote must not be served.
 FORMAT = 3
@@ -52,6 +53,11 @@ def user_balance_key(user_id: int) -> str:
 
 def user_transactions_key(user_id: int) -> str:
     return f"user_transactions_{user_id}"
+
+
+def user_listens_key(user_id: int) -> str:
+    """The mark of a user with a socket on any process."""
+    return f"user_listens_{user_id}"
 
 
 def user_portfolio_key(user_id: int) -> str:
@@ -124,6 +130,33 @@ def get_for(key: str, seq: int) -> Any | None:
 
 def put_for(key: str, seq: int, value: Any, ttl_s: int) -> None:
     put(key, {"seq": seq, "value": value}, ttl_s)
+
+
+# --- marks: what counts is that a key is there ------------------------------------------------------------------------
+
+
+def mark(keys: Iterable[str], ttl_s: int) -> None:
+    """Put marks, in one message, that last for `ttl_s` seconds."""
+
+    def put_all() -> None:
+        with cache_redis().pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.set(own(key), "1", ex=ttl_s)
+            pipeline.execute()
+
+    _breaker.call(put_all)
+
+
+def put_for_and_see(key: str, seq: int, value: Any, ttl_s: int, *, mark: str) -> bool | None:
+    """`put_for`, and whether a mark is there, in one message; None where Redis is away."""
+
+    def call() -> bool:
+        with cache_redis().pipeline(transaction=False) as pipeline:
+            pipeline.set(own(key), _packed({"seq": seq, "value": value}), ex=ttl_s)
+            pipeline.exists(own(mark))
+            return bool(pipeline.execute()[1])
+
+    return _breaker.call(call)
 
 
 # --- one filler at a time -----------------------------------------------------------------------------------------
@@ -243,6 +276,10 @@ def _wait_for(key: str, is_fresh: Test) -> dict[str, Any] | None:
     return None
 
 
+def _packed(value: dict[str, Any]) -> bytes:
+    return orjson.dumps({**value, _FORMAT_KEY: FORMAT})
+
+
 def _keep(key: str, value: dict[str, Any], ttl_s: int, *, only_if_absent: bool) -> None:
-    raw = orjson.dumps({**value, _FORMAT_KEY: FORMAT})
+    raw = _packed(value)
     _breaker.call(lambda: cache_redis().set(own(key), raw, ex=ttl_s, nx=only_if_absent))

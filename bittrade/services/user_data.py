@@ -113,9 +113,22 @@ def find_seqs(user_ids: Collection[int]) -> dict[int, int]:
 def publish(user_id: int, balance: dict[str, int]) -> None:
     """After a commit: fill the cache and tell the user's sockets. `balance` holds the seven accounts and `seq`."""
     document = balance_document(balance)
-    cache.put_for(cache.user_balance_key(user_id), balance["seq"], document, cache.USER_BALANCE_TTL_S)
+    listens = cache.put_for_and_see(
+        cache.user_balance_key(user_id),
+        balance["seq"],
+        document,
+        cache.USER_BALANCE_TTL_S,
+        mark=cache.user_listens_key(user_id),
+    )
+    if listens is False:
+        return  # no process has a socket of this user (docs/adr/0038); where Redis lost that, the sockets' upkeep tells
     broadcast.balance_changed(user_id, document)
     broadcast.transactions_changed(user_id, lambda: _latest(user_id))
+
+
+def note_listeners(user_ids: Collection[int]) -> None:
+    """Let every process know that these users have sockets here; to be said again before USER_LISTENS_TTL_S."""
+    cache.mark(map(cache.user_listens_key, user_ids), cache.USER_LISTENS_TTL_S)
 
 
 def _latest(user_id: int) -> tuple[list[dict[str, Any]], int]:

@@ -102,6 +102,9 @@ def _admit(token: Any, read: Callable[[int], Told]) -> None:
         identity = members.identify(token)
         if identity.key_id is not None:
             counting.take("RATELIMIT_KEY", f"key {identity.key_id}", user_id=identity.user_id)
+        user_data.note_listeners(
+            [identity.user_id]
+        )  # before what is read: nothing that comes after it goes unsaid
         told = members.read_undisturbed(identity.user_id, read)
     except BitTradeError as error:
         members.refuse(sid, error.message)

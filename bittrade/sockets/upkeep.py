@@ -7,9 +7,11 @@ of step for longer than two looks take, also while Redis is still away.
 """
 
 import logging
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Hashable)
 LOOK_EACH_S = 1.0
 HEARTBEAT_S = 15.0
+NOTE_EACH_S = 10.0  # who listens here; far below cache.USER_LISTENS_TTL_S
 # Clocks of several hosts differ, and a commit takes a moment to be seen: look back further than one look.
 OVERLAP = timedelta(seconds=30)
 PRICE, STATUS = "btc_price_update", "market_status"
@@ -63,6 +66,7 @@ class Upkeep:
         self._reading = threading.Lock()
         self._news_behind: Overdue[str] = Overdue()
         self._users_behind: Overdue[int] = Overdue()
+        self._noted_at = -math.inf
 
     def start(self) -> None:
         """Begin, unless it has begun; not before the first socket, because the process may still fork."""
@@ -137,6 +141,7 @@ class Upkeep:
     def _reconcile_users(self) -> None:
         manager = socketio.server.manager
         users = {member.identity.user_id for _, member in members.list_all()}
+        self._note_listeners(users)
         behind = {}
         for user_id, seq in user_data.find_seqs(users).items():
             heard = min(manager.heard(user_room(user_id), event) for event in USER_EVENTS)
@@ -145,6 +150,11 @@ class Upkeep:
         _for_each(self._users_behind.among(behind), _tell_again)
         skipped = [user_id for user_id in users if manager.has_skipped(user_room(user_id))]
         _for_each(skipped, _tell_missed)
+
+    def _note_listeners(self, users: set[int]) -> None:
+        if users and time.monotonic() - self._noted_at >= NOTE_EACH_S:
+            self._noted_at = time.monotonic()
+            user_data.note_listeners(users)
 
     # --- what a newcomer hears, and the heartbeat ---------------------------------------------------------------------
 
