@@ -1,4 +1,4 @@
-"""Trades that commit together: what arrives while a commit is under way shares the next transaction (docs/adr/0037).
+"""Trades that commit together: what arrives while a commit is under way shares the next transaction (docs/adr/0039).
 
 Only the plain case goes this way, on MariaDB, without waiting for a lock and without a retry. Whatever else happens
 (somebody holds the user's row, a quote, a deadlock, a connection that died) makes the trade go alone, as if it had never
