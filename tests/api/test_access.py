@@ -20,6 +20,8 @@ PUBLIC = {
     "/api/bitcoin/sentiment",
     "/api/bitcoin/history",
     "/api/health",
+    "/api/health/live",
+    "/api/health/ready",
     "/api/openapi.json",
 }
 PROTECTED = {

@@ -1,7 +1,5 @@
-"""Drill M1 in its short form, end to end; and its judge: it passes what is honest, and finds each kind of gain."""
+"""The judge of drill M1 (`make drill-market ARGS="--short --only M1"`): it passes what is honest, and finds each gain."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,35 +8,6 @@ from decimal import Decimal
 import pytest
 
 from drills.market_judge import Account, Case, Change, Doubt, Fill, judge
-from tests.drills.short import GRACE_S, ROOT
-
-LIMIT_S = (
-    840  # it takes two and a half minutes; twice that and more where the machine is busy with something else
-)
-
-
-@pytest.mark.needs("mariadbd")
-@pytest.mark.needs("mariadb-install-db")
-@pytest.mark.needs("redis-server")
-@pytest.mark.timeout(LIMIT_S + 2 * GRACE_S)
-def test_the_house_loses_to_no_trader_who_knows_the_true_price() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "drills.market", "--short", "--only", "M1"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.terminate()
-        process.wait(GRACE_S)
-    assert process.returncode == 0, said
-    assert "ok   M1" in said
-
-
-# --- the judge ------------------------------------------------------------------------------------------------------
 
 START = datetime(2026, 11, 27, tzinfo=UTC)
 BUYER, SELLER = 7, 8
