@@ -24,8 +24,8 @@ from bench.servers import ROOT, Server, find_peer, our_server, peer_server
 PAGE = ROOT / "docs" / "performance.md"
 BETWEEN = re.compile(r"(<!-- figures -->\n).*(<!-- end -->)", re.DOTALL)
 HEAD = (
-    "| route | req/s | p50 ms | p99 ms | CPU µs | peer req/s | peer p99 ms | peer CPU µs | ratio |\n"
-    + "|---" * 9
+    "| route | req/s | p50 ms | p99 ms | CPU µs | peer req/s | peer p99 ms | peer CPU µs | ratio | CPU ratio |\n"
+    + "|---" * 10
     + "|"
 )
 
@@ -43,10 +43,11 @@ def row(route: Route, ours: Sequence[Round], theirs: Sequence[Round] | None) -> 
     figures = median(ours)
     mine = f"| {route.name} | {figures.per_s:,.0f} | {figures.p50_ms:.1f} | {figures.p99_ms:.1f} | {figures.cpu_us:,.0f} "
     if theirs is None:
-        return f"{mine}| – | – | – | – |"
+        return f"{mine}| – | – | – | – | – |"
     other = median(theirs)
     return (
-        f"{mine}| {other.per_s:,.0f} | {other.p99_ms:.1f} | {other.cpu_us:,.0f} | {ratio(ours, theirs):.2f} |"
+        f"{mine}| {other.per_s:,.0f} | {other.p99_ms:.1f} | {other.cpu_us:,.0f} "
+        f"| {ratio(ours, theirs):.2f} | {figures.cpu_us / other.cpu_us:.2f} |"
     )
 
 
@@ -75,7 +76,8 @@ def main() -> None:
     args = parser.parse_args()
     routes = [route for route in ROUTES if not args.only or route.name in args.only.split(",")]
     peer = find_peer(os.environ)
-    lines = [machine(), "", HEAD]
+    load = " ".join(f"{value:.1f}" for value in psutil.getloadavg())
+    lines = [f"{machine()}; load before it began: {load}.", "", HEAD]
     print("\n".join(lines), flush=True)
     with ExitStack() as stack:
         servers = [stack.enter_context(our_server(users=args.users, workers=args.workers))]

@@ -1,20 +1,23 @@
 """What has to run inside the application: funded users and market data, then a fresh price each second.
 
-Reads the number of users from its first argument, prints one token a line, an empty line, and ends with its input.
+Reads the number of users, and how many tokens they have in all, from its arguments; prints one token a line (the first of
+each user first), an empty line, and ends with its input.
 Started by `servers`, not by hand.
 """
 
 import secrets
 import select
 import sys
-import time
+from collections.abc import Iterator
 from datetime import timedelta
 
 import jwt
+import sqlalchemy as sa
 from flask import current_app
 
-from bittrade import create_app, wire
+from bittrade import create_app, unit_of_work, wire
 from bittrade.domain.pricing import ChartPoint, ChartSeries, PriceQuote, SentimentReading
+from bittrade.models import LoginSession
 from bittrade.services import auth, funds, market
 from bittrade.services.funds import Funds
 
@@ -34,16 +37,27 @@ def make_people(count: int) -> list[int]:
     return ids
 
 
-def token_for(user_id: int, number: int) -> str:
-    now = int(time.time())
-    claims = {
-        "id": user_id,
-        "email": f"bench-{number}@bittrade.test",
-        "iat": now,
-        "exp": now + 86_400,
-        "jti": secrets.token_hex(16),
-    }
-    return jwt.encode(claims, current_app.config["JWT_SECRET"], algorithm="HS256")
+def issue_tokens(user_ids: list[int], count: int) -> Iterator[str]:
+    """Make tokens as a login does, without a password's hash each."""
+    now, rows = wire.now(), []
+    expires_at = now + timedelta(days=1)
+    for number in range(count):
+        place = number % len(user_ids)
+        claims = {
+            "id": user_ids[place],
+            "email": f"bench-{place}@bittrade.test",
+            "iat": int(now.timestamp()),
+            "exp": int(expires_at.timestamp()),
+            "jti": secrets.token_hex(16),
+        }
+        times = {"issued_at": now, "expires_at": expires_at, "last_seen_at": now}
+        rows.append({"jti": claims["jti"], "user_id": user_ids[place], **times})
+        yield jwt.encode(claims, current_app.config["JWT_SECRET"], algorithm="HS256")
+    for start in range(0, len(rows), 1000):
+        some = rows[start : start + 1000]
+        unit_of_work.commit(
+            lambda session, some=some: session.execute(sa.insert(LoginSession.__table__), some)
+        )
 
 
 def record_market() -> None:
@@ -63,8 +77,8 @@ def record_price() -> None:
 def main() -> None:
     with create_app().app_context():
         record_market()
-        for number, user_id in enumerate(make_people(int(sys.argv[1]))):
-            print(token_for(user_id, number))
+        for token in issue_tokens(make_people(int(sys.argv[1])), int(sys.argv[2])):
+            print(token)
         print(flush=True)
         while not select.select([sys.stdin], [], [], INTERVAL_S)[0]:
             record_price()

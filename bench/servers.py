@@ -21,6 +21,7 @@ from dev.services import connect_database, database_server_url, free_port, redis
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60
 END_S = 20
+MANY_TOKENS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Server:
     port: int
     process: psutil.Process
     tokens: Path
+    many_tokens: Path  # thousands, where the server's users have them; else the same file
 
     @property
     def url(self) -> str:
@@ -86,13 +88,14 @@ def our_server(*, users: int, workers: int = 1, **variables: str) -> Iterator[Se
         }
         flask = [sys.executable, "-m", "flask", "--app", "wsgi"]
         subprocess.run([*flask, "db", "upgrade"], cwd=ROOT, env=environment, check=True, capture_output=True)
-        people = [sys.executable, "-m", "bench.people", str(users)]
-        tokens = folder / "tokens"
-        _start_with_tokens(stack, people, ROOT, environment, tokens)
+        people = [sys.executable, "-m", "bench.people", str(users), str(MANY_TOKENS)]
+        tokens, many = folder / "tokens", folder / "many-tokens"
+        _start_with_tokens(stack, people, ROOT, environment, many)
+        tokens.write_bytes(b"".join(many.read_bytes().splitlines(keepends=True)[:users]))
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
         popen = stack.enter_context(_started(gunicorn, ROOT, environment))
         _wait_until_ready(port, popen)
-        yield Server("bittrade", port, psutil.Process(popen.pid), tokens)
+        yield Server("bittrade", port, psutil.Process(popen.pid), tokens, many)
 
 
 @contextmanager
@@ -116,7 +119,8 @@ def peer_server(folder: Path) -> Iterator[Server]:
             stack, ["node", "server.js"], folder, environment, scratch / "tokens", count=64
         )
         _wait_until_ready(port, popen)
-        yield Server("peer", port, psutil.Process(popen.pid), scratch / "tokens")
+        tokens = scratch / "tokens"
+        yield Server("peer", port, psutil.Process(popen.pid), tokens, tokens)
 
 
 def find_peer(environment: Mapping[str, str]) -> Path | None:
