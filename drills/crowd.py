@@ -169,7 +169,9 @@ class Crowd:
         if member.person is None:
             self._is_back(member)
         elif member.balance_seqs:
-            resume = {"token": member.person.token, "last_seq": member.last_seq}
+            # From the last row, not the last balance: a socket may be cut between the two events of one trade.
+            last_seq = max(member.rows, default=0)
+            resume = {"token": member.person.token, "last_seq": last_seq}
             member.connection.send("42" + json.dumps(["resume", resume]))
         else:
             member.connection.send("42" + json.dumps(["authenticate", member.person.token]))
