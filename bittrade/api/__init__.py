@@ -17,6 +17,7 @@ from bittrade.api import (
     orders,
     pages,
     plans,
+    profile,
     requests,
     trade,
     transfers,
@@ -37,6 +38,7 @@ def init_api(app: Flask) -> None:
     for module in (
         auth,
         account,
+        profile,
         keys,
         market,
         trade,

@@ -126,6 +126,22 @@ class ProfileBody(Body):
     name: Text | None = None
 
 
+class NewNameBody(Body):
+    name: Text
+    current_password: Text = Field(alias="currentPassword")
+
+
+class NewEmailBody(Body):
+    email: Text
+    current_password: Text = Field(alias="currentPassword")
+
+
+class NewPasswordBody(PasswordBody):
+    confirm_password: Text | None = Field(
+        None, alias="confirmPassword", description="must match `newPassword` if sent"
+    )
+
+
 class KeyBody(Body):
     name: str = Field(max_length=100, description="for you, to know it by")
     scopes: list[Literal["read", "trade", "export", "transfer", "loan"]] = Field(min_length=1, max_length=5)
@@ -278,6 +294,18 @@ class SessionsAnswer(Answer):
 class ProfileAnswer(Answer):
     message: str
     user: UserAnswer
+
+
+class UserProfileAnswer(Answer):
+    user: UserAnswer
+
+
+class NameChangedAnswer(Message):
+    name: str
+
+
+class EmailChangedAnswer(Message):
+    email: str
 
 
 class KeyAnswer(Answer):

@@ -182,6 +182,22 @@ ROWS: dict[tuple[str, str], Row] = {
         {"currentPassword": PASSWORD, "name": "Me", "id": v.person.id},
         200,
     ),
+    ("GET", "/api/user/profile"): lambda v: (f"/api/user/profile?id={v.person.id}", None, 200),
+    ("PUT", "/api/user/profile/name"): lambda v: (
+        "/api/user/profile/name",
+        {"currentPassword": PASSWORD, "name": "Me", "id": v.person.id},
+        200,
+    ),
+    ("PUT", "/api/user/profile/email"): lambda v: (
+        "/api/user/profile/email",
+        {"currentPassword": PASSWORD, "email": v.person.email, "id": v.person.id},
+        409,
+    ),
+    ("PUT", "/api/user/profile/password"): lambda v: (
+        "/api/user/profile/password",
+        {"currentPassword": PASSWORD, "newPassword": "words that nobody else has", "id": v.person.id},
+        200,
+    ),
     ("POST", "/api/auth/password"): lambda v: (
         "/api/auth/password",
         {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD, "id": v.person.id},
