@@ -1,13 +1,11 @@
 """docs/security.md: every requirement names tests, and every test named there exists."""
 
-import ast
 import re
-from functools import cache
 
 from tests.fixtures import ROOT
+from tests.naming import TEST, names_in
 
 ROW = re.compile(r"^\| (S\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-TEST = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)`")
 NOT_YET = "not yet shown"
 MAY_WAIT = {"S25", "S26"}  # the sockets' own; to be taken out as they are shown
 
@@ -16,12 +14,6 @@ def table() -> dict[str, str]:
     rows = ROW.findall((ROOT / "docs" / "security.md").read_text())
     assert len(rows) == len({name for name, _, _ in rows})
     return {name: shown for name, _, shown in rows}
-
-
-@cache
-def names_in(path: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / "tests" / path).read_text())
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 def test_the_table_has_every_requirement_once() -> None:
