@@ -347,6 +347,9 @@ def _place_of(url: str, *, with_host: bool) -> str:
     parts = urlsplit(url)
     if parts.scheme.startswith("sqlite"):
         return f"sqlite {INSTANCE / unquote(parts.path).removeprefix('/')}"
+    if parts.scheme == redis_address.SENTINEL:
+        number, _, name = unquote(parts.path).strip("/").partition("/")
+        return f"{parts.netloc.rpartition('@')[2]} {name} {number}" if with_host else number
     number = parse_qs(parts.query).get("db", [unquote(parts.path).strip("/") or "0"])[0]
     if not with_host:
         return number

@@ -27,6 +27,7 @@ from sqlalchemy import MetaData, event
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase
 
+import redis_address
 from bittrade import database
 
 log = logging.getLogger(__name__)
@@ -172,22 +173,23 @@ def limits_storage() -> RedisStorage:
     """Where limits are counted: a request waits for it a fifth of a second at most, then counts for itself."""
     storages: dict[str, RedisStorage] = current_app.extensions.setdefault("bittrade_limits_storage", {})
     if "one" not in storages:
-        url, brief = (
-            current_app.config["QUEUE_REDIS_URL"],
-            {"socket_timeout": 0.2, "socket_connect_timeout": 0.2},
-        )
+        url = current_app.config["QUEUE_REDIS_URL"]
+        brief = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
         client = _client("limits", url, retry_on=(redis.ConnectionError,), **brief)
-        storages["one"] = RedisStorage(url, connection_pool=client.connection_pool, key_prefix=own("limits"))
+        # The pool knows where its server is; the address only names the kind of client.
+        storages["one"] = RedisStorage(
+            "redis://", connection_pool=client.connection_pool, key_prefix=own("limits")
+        )
     return storages["one"]
 
 
 def _client(role: str, url: str, *, retry_on: tuple[type[Exception], ...], **limits: Any) -> redis.Redis:
     clients: dict[str, redis.Redis] = current_app.extensions.setdefault("bittrade_redis", {})
     if role not in clients:
-        pool = redis.BlockingConnectionPool.from_url(
+        pool = redis_address.make_pool(
             url,
             max_connections=50,
-            timeout=0.5,
+            wait_s=0.5,
             retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 1, supported_errors=retry_on),
             **limits,
         )

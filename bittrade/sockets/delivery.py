@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from socketio.packet import EVENT
 
+import redis_address
 from bittrade.counters import counts
 from bittrade.extensions import FAST_LIMITS
 from bittrade.logs import warn_seldom
@@ -198,7 +199,7 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
         if self._writer is None:
             # Once more where a pooled connection has died, but not where Redis hangs.
             retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-            self._writer = redis.Redis.from_url(self.redis_url, retry=retry, **FAST_LIMITS)
+            self._writer = redis_address.connect(self.redis_url, retry=retry, **FAST_LIMITS)
         try:
             self._writer.publish(self.channel, message)
         except redis.RedisError:
@@ -217,7 +218,7 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
 
     def _listener(self) -> redis.Redis:
         # It must not reconnect by itself: each time it is lost and found belongs in the log.
-        return redis.Redis.from_url(self.redis_url, retry=Retry(NoBackoff(), 0), **FAST_LIMITS)
+        return redis_address.connect(self.redis_url, retry=Retry(NoBackoff(), 0), **FAST_LIMITS)
 
     def _redis_listen_with_retries(self) -> Iterator[dict[str, Any]]:
         was_lost = False

@@ -20,6 +20,11 @@ from tests.fixtures import ROOT, wait_until
     [
         ("redis+sentinel://a:26379,b:26379/mymaster/0", "Sentinel"),
         ("sentinel://a:26379", "Sentinel"),
+        ("redis+sentinel://a:26379,b:26379/0", "/number/name"),
+        ("redis+sentinel://a:26379/0/mymaster/more", "/number/name"),
+        ("redis+sentinel://a:port/0/mymaster", "master"),
+        ("redis+sentinel://,a/0/mymaster", "no Sentinel"),
+        ("redis+sentinel://a/0/mymaster?socket_timeout=60", "socket_timeout"),
         ("rediss+sentinel://a:26379", "Sentinel"),
         ("redis+cluster://a:6379/0", "cluster"),
         ("rediscluster://a:6379", "cluster"),
@@ -67,10 +72,37 @@ def test_an_address_that_cannot_work_is_refused_with_the_reason(name: str, url: 
         "redis://cache:6379?db=3",
         "rediss://:p@cache:6380/0?ssl_cert_reqs=none",
         "unix:///run/redis/redis.sock?db=2",
+        "redis+sentinel://a:26379,b,[::1]:26380/0/mymaster",
+        "redis+sentinel://user:p%2Fw@a/1/mymaster?sentinel_password=s",
     ],
 )
 def test_an_address_that_works_is_taken(url: str) -> None:
     assert url == config.load(BITTRADE_ENV="testing", REDIS_URL=url).REDIS_URL
+
+
+def test_what_sentinel_s_address_says_reaches_its_clients() -> None:
+    url = "redis+sentinel://user:p%2Fw@a:1,b,[::1]:3/4/mymaster?sentinel_password=s"
+    pool = redis_address.make_pool(url, max_connections=7, wait_s=0.5, socket_timeout=2)
+    assert isinstance(pool, redis_address._MasterPool)
+    assert (pool.service_name, pool.max_connections, pool.timeout) == ("mymaster", 7, 0.5)
+    assert {name: pool.connection_kwargs[name] for name in ("db", "username", "password", "socket_timeout")} == {
+        "db": 4,
+        "username": "user",
+        "password": "p/w",
+        "socket_timeout": 2,
+    }
+    asked = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]
+    assert [(one["host"], one["port"], one["password"]) for one in asked] == [
+        ("a", 1, "s"),
+        ("b", 26379, "s"),
+        ("::1", 3, "s"),
+    ]
+
+
+def test_installations_by_sentinel_differ_by_number_and_name() -> None:
+    urls = [f"redis+sentinel://a,b/{path}" for path in ("0/one", "1/one", "0/two")]
+    ids = {config.load(BITTRADE_ENV="testing", REDIS_URL=url).INSTALLATION_ID for url in urls}
+    assert len(ids) == 3
 
 
 @pytest.mark.parametrize("parts", [{"REDIS_HOST": "redis://cache"}, {"REDIS_HOST": "cache:6379"}])

@@ -27,6 +27,7 @@ import pytest
 import redis
 import requests
 
+import redis_address
 from dev import services
 from dev.services import PrivateRedis, free_port
 
@@ -265,7 +266,7 @@ def running_system(database_url: str, redis_url: str, **variables: str) -> Itera
 
 def _empty(redis_url: str) -> None:
     try:
-        with redis.Redis.from_url(redis_url) as client:
+        with redis_address.connect(redis_url) as client:
             client.flushdb()
     except redis.ConnectionError:
         pass  # a private one, which the test has killed
