@@ -1,20 +1,24 @@
 """What matching costs: `python -m bench.orders` prints it for a hundred thousand open limit orders.
 
-A price that fills none, and one that fills a thousand of as many users while somebody trades, in this process, on a scratch
-database of the server that `DB_*` or `TEST_DATABASE_URL` name (by default root without password on 127.0.0.1:3306), which is
+A price that fills none, and one that fills a thousand of as many users while another process trades, on a scratch database
+of the server that `DB_*` or `TEST_DATABASE_URL` name (by default root without password on 127.0.0.1:3306), which is
 dropped at the end. The orders are made by bulk SQL, without legs: matching reads none. MariaDB only: it has a table of numbers.
 """
 
 import argparse
+import cProfile
+import multiprocessing
+import pstats
 import secrets
 import statistics
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 
 import flask_migrate
 import sqlalchemy as sa
-from flask import Flask
 from sqlalchemy.pool import NullPool
 
 import config
@@ -51,6 +55,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--orders", type=int, default=ORDERS, help="default: %(default)s")
+    parser.add_argument("--profile", action="store_true", help="say where the time of the fills went")
     wanted = parser.parse_args()
     with scratch_database() as url:
         app = create_app(config.load(BITTRADE_ENV="testing", DATABASE_URL=url))
@@ -59,7 +64,7 @@ def main() -> None:
             fill(wanted.orders)
             app.testing = False  # answers are checked against their schemas only in tests
             fill_none(wanted.orders)
-            fill_some(app)
+            fill_some(url, is_profiled=wanted.profile)
             db.engine.dispose()
 
 
@@ -97,19 +102,14 @@ def fill_none(count: int) -> None:
     print(f", slowest {max(times[1:]):.1f} ms; limit 50 ms", flush=True)
 
 
-def fill_some(app: Flask) -> None:
-    """A price that reaches a thousand orders of a thousand users, while somebody trades."""
-    is_over, trades = threading.Event(), list[float]()
-    token, user = auth.register(email="bench@example.com", password=secrets.token_hex(), name="Bench")
-    funds.deposit(user["id"], Funds(10_000_000, 0))
-    trader = threading.Thread(target=trade_on, args=(app, token, is_over, trades))
-    trader.start()
-    recorded_at = record(SOME_CENTS)
-    began = time.perf_counter()
-    filled = orders.match()
-    whole_s = time.perf_counter() - began
-    is_over.set()
-    trader.join()
+def fill_some(url: str, *, is_profiled: bool) -> None:
+    """A price that reaches a thousand orders of a thousand users, while somebody trades in another process."""
+    with trading(url) as trades:
+        recorded_at = record(SOME_CENTS)
+        profile = cProfile.Profile()
+        began = time.perf_counter()
+        filled = profile.runcall(orders.match) if is_profiled else orders.match()
+        whole_s = time.perf_counter() - began
     with db.engine.connect() as connection:
         closed = sa.select(LimitOrderRow.closed_at, LimitOrderRow.limit_price, LimitOrderRow.id)
         rows = connection.execute(
@@ -120,20 +120,47 @@ def fill_some(app: Flask) -> None:
         row.id for row in sorted(rows, key=lambda r: (-r.limit_price, r.id))
     ]
     print(f"a price that fills {filled:,} of as many users, in batches of {matching.BATCH}: ", end="")
-    print(f"the last after {max(seconds):.2f} s, everybody told after {whole_s:.2f} s; limit 2 s; ", end="")
+    print(f"the last after {max(seconds):.2f} s, the run took {whole_s:.2f} s; limit 2 s; ", end="")
     print(f"in fair order: {'yes' if is_fair else 'NO'}")
     print(f"trades meanwhile: {len(trades)}, median {statistics.median(trades or [0]):.0f} ms, ", end="")
     print(f"slowest {max(trades, default=0):.0f} ms", flush=True)
+    if is_profiled:
+        pstats.Stats(profile).sort_stats("tottime").print_stats(20)
 
 
-def trade_on(app: Flask, token: str, is_over: threading.Event, trades: list[float]) -> None:
+@contextmanager
+def trading(url: str) -> Iterator[list[float]]:
+    """Let a process of its own trade, as a web worker does; how long each trade took, in ms, once it is over."""
+    token, user = auth.register(email="bench@example.com", password=secrets.token_hex(), name="Bench")
+    funds.deposit(user["id"], Funds(10_000_000, 0))
+    ours, theirs = multiprocessing.Pipe()
+    trader = multiprocessing.get_context("spawn").Process(target=trade_on, args=(url, token, theirs))
+    trader.start()
+    trades: list[float] = []
+    try:
+        ours.recv()  # it has begun
+        yield trades
+        ours.send("enough")
+        trades += ours.recv()
+    finally:
+        trader.join(30)
+        trader.kill()
+
+
+def trade_on(url: str, token: str, ours: Connection) -> None:
     """Buy for 100 rupees again and again."""
+    app = create_app(config.load(BITTRADE_ENV="testing", DATABASE_URL=url))
+    app.testing = False
     client, headers = app.test_client(), {"Authorization": f"Bearer {token}"}
     body = {"action": "buy", "type": "market", "amount": 100, "currency": "inr"}
-    while not is_over.is_set():
+    client.post("/api/trade", json=body, headers=headers)
+    ours.send("ready")
+    trades = []
+    while not ours.poll():
         began = time.perf_counter()
         if client.post("/api/trade", json=body, headers=headers).status_code == 201:
             trades.append((time.perf_counter() - began) * 1000)
+    ours.send(trades)
 
 
 if __name__ == "__main__":

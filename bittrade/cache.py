@@ -147,6 +147,18 @@ def mark(keys: Iterable[str], ttl_s: int) -> None:
     _breaker.call(put_all)
 
 
+def are_marked(keys: Iterable[str]) -> list[bool] | None:
+    """Return which of these marks are there, asked in one message; None where Redis is away."""
+
+    def ask_all() -> list[bool]:
+        with cache_redis().pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.exists(own(key))
+            return [bool(found) for found in pipeline.execute()]
+
+    return _breaker.call(ask_all)
+
+
 def put_for_and_see(key: str, seq: int, value: Any, ttl_s: int, *, mark: str) -> bool | None:
     """`put_for`, and whether a mark is there, in one message; None where Redis is away."""
 

@@ -111,6 +111,33 @@ class Insert:
         self._head = f"INSERT INTO {quote(self._table.name)} ({', '.join(map(quote, self._columns))}) VALUES "  # noqa: S608
 
 
+class Update:
+    """An UPDATE of one row, found by its key, that sets any of the table's columns."""
+
+    def __init__(self, table: sa.Table, key: str) -> None:
+        self._table, self._key = table, key
+        self._writers: dict[str, tuple[str, Callable[[Any], Any] | None]] = {}
+
+    def write(self, transaction: "Transaction", key: Any, changed: Mapping[str, Any]) -> str:
+        """Return the statement that gives the row with this key these values."""
+        if not self._writers:
+            self._compile(transaction.dialect)
+        assignments = ", ".join(self._assign(transaction, name, value) for name, value in changed.items())
+        found = self._assign(transaction, self._key, key)
+        return f"UPDATE {self._table.name} SET {assignments} WHERE {found}"  # noqa: S608 - names of our own models
+
+    def _assign(self, transaction: "Transaction", name: str, value: Any) -> str:
+        column, writer = self._writers[name]
+        return f"{column} = {transaction.literal(value if writer is None else writer(value))}"
+
+    def _compile(self, dialect: Dialect) -> None:
+        quote = dialect.identifier_preparer.quote
+        self._writers = {
+            column.name: (quote(column.name), column.type.dialect_impl(dialect).bind_processor(dialect))
+            for column in self._table.c
+        }
+
+
 class Transaction:
     """A transaction on a plain connection, at READ COMMITTED. Its first message also asks whether the server takes writes."""
 

@@ -130,6 +130,20 @@ def on_both_databases(
         yield fresh
 
 
+@pytest.fixture
+def on_mariadb(databases: Callable[[str], Database], mariadb_url: str, redis_url: str) -> Iterator[Flask]:
+    """The application on MariaDB, in its context; skipped where there is none."""
+    with _fresh(databases(mariadb_url), redis_url) as fresh, fresh.app_context():
+        yield fresh
+
+
+@pytest.fixture
+def on_sqlite(databases: Callable[[str], Database], sqlite_url: str, redis_url: str) -> Iterator[Flask]:
+    """The application on SQLite, in its context."""
+    with _fresh(databases(sqlite_url), redis_url) as fresh, fresh.app_context():
+        yield fresh
+
+
 @contextmanager
 def _fresh(database: Database, redis_url: str) -> Iterator[Flask]:
     database.empty()

@@ -131,6 +131,17 @@ def note_listeners(user_ids: Collection[int]) -> None:
     cache.mark(map(cache.user_listens_key, user_ids), cache.USER_LISTENS_TTL_S)
 
 
+def find_listeners(user_ids: Collection[int]) -> set[int]:
+    """Return those of these users of whom some process may have a socket: all of them while Redis is away."""
+    users = list(user_ids)
+    marked = cache.are_marked(map(cache.user_listens_key, users))
+    return (
+        set(users)
+        if marked is None
+        else {user for user, listens in zip(users, marked, strict=True) if listens}
+    )
+
+
 def _latest(user_id: int) -> tuple[list[dict[str, Any]], int]:
     """Return the newest transactions as sockets get them, and the `seq` that they are true of."""
     held = _read_snapshot(user_id)

@@ -12,19 +12,7 @@ from flask import Flask
 
 from bittrade.extensions import db
 from drills.mariadb import PrivateMariaDB
-from tests.fixtures import MIGRATIONS, Database, _fresh
-
-
-@pytest.fixture
-def on_mariadb(databases: Callable[[str], Database], mariadb_url: str, redis_url: str) -> Iterator[Flask]:
-    with _fresh(databases(mariadb_url), redis_url) as app, app.app_context():
-        yield app
-
-
-@pytest.fixture
-def on_sqlite(databases: Callable[[str], Database], sqlite_url: str, redis_url: str) -> Iterator[Flask]:
-    with _fresh(databases(sqlite_url), redis_url) as app, app.app_context():
-        yield app
+from tests.fixtures import MIGRATIONS
 
 
 @pytest.fixture(scope="session")

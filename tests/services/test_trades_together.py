@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,14 +25,12 @@ from bittrade.services import audit, auth, ledger, trade
 from bittrade.services.trade import Instruction
 from bittrade.services.trade import together as trades
 from bittrade.services.trade.together import Wanted
-from tests.fixtures import Database, Person, _fresh, new_user, set_price, together
+from tests.fixtures import Person, new_user, set_price, together
 
 
-@pytest.fixture
-def on_mariadb(databases: Callable[[str], Database], mariadb_url: str, redis_url: str) -> Iterator[Flask]:
-    with _fresh(databases(mariadb_url), redis_url) as app, app.app_context():
-        set_price(app)
-        yield app
+@pytest.fixture(autouse=True)
+def _price(on_mariadb: Flask) -> None:
+    set_price(on_mariadb)
 
 
 def buy(inr: int = 1000, client_order_id: str | None = None) -> Instruction:

@@ -16,19 +16,7 @@ from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy
 from bittrade.extensions import db
 from bittrade.models import Balance, Setting
 from dev.services import connect_database
-from tests.fixtures import Database, Person, _fresh, build_app, new_user, together
-
-
-@pytest.fixture
-def on_mariadb(databases: Callable, mariadb_url: str, redis_url: str) -> Iterator[Flask]:
-    with _fresh(databases(mariadb_url), redis_url) as app, app.app_context():
-        yield app
-
-
-@pytest.fixture
-def on_sqlite(databases: Callable, sqlite_url: str, redis_url: str) -> Iterator[Flask]:
-    with _fresh(databases(sqlite_url), redis_url) as app, app.app_context():
-        yield app
+from tests.fixtures import Database, Person, build_app, new_user, together
 
 
 def held(user: Person) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bittrade.domain import chain
-from bittrade.messages import Insert, Query, Transaction
+from bittrade.messages import Insert, Query, Transaction, Update
 from bittrade.models import Balance, LedgerLeg, User
 from bittrade.models import Transaction as TransactionRow
 from bittrade.services.ledger.posting import BALANCE_COLUMNS, Posted, Prepared
@@ -36,12 +36,13 @@ _COLUMNS = TransactionRow.__table__.columns
 _TRANSACTIONS = Insert(
     TransactionRow.__table__,
     [column.name for column in _COLUMNS if column.name != "id" and column.computed is None],
-    returning=("user_id", "id"),
+    returning=("user_id", "seq", "id"),
 )
 _LEGS = Insert(
     LedgerLeg.__table__,
     ("transaction_id", "user_id", "account", "asset", "amount"),
 )
+_BALANCE = Update(Balance.__table__, "user_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +70,38 @@ def read_locks(balances: Iterable[Any], people: Iterable[Any]) -> dict[int, Held
     }
 
 
-def insert_together(
-    transaction: Transaction, several: Sequence[Prepared], *, now: datetime
-) -> dict[int, Posted]:
-    """Write the transactions, one for each user at most; by user. `post_together` writes the rest."""
+def insert_together(transaction: Transaction, several: Sequence[Prepared], *, now: datetime) -> list[Posted]:
+    """Write the transactions, and return what each has become. Those of one user follow one another, each prepared on
+    the balance after the one before. `post_together` writes the rest."""
     (rows,) = transaction.send([_TRANSACTIONS.write(transaction, (made.row for made in several))])
-    ids: dict[int, int] = dict(rows)
-    return {made.user_id: Posted(ids[made.user_id], now, made.after) for made in several}
+    ids: dict[tuple[int, int], int] = {(user_id, seq): number for user_id, seq, number in rows}
+    return [Posted(ids[made.user_id, made.after["seq"]], now, made.after) for made in several]
 
 
 def post_together(
     transaction: Transaction,
     several: Sequence[Prepared],
-    posted: Mapping[int, Posted],
+    posted: Sequence[Posted],
     held: Mapping[int, Held],
 ) -> Iterator[str]:
     """Return the statements that write the legs and the balances, to be sent with COMMIT."""
-    ids = {user_id: one.transaction_id for user_id, one in posted.items()}
-    yield _LEGS.write(transaction, (leg for made in several for leg in made.legs(ids[made.user_id])))
-    for made in several:
-        yield _update(transaction, made, held[made.user_id], ids[made.user_id])
+    pairs = list(zip(several, posted, strict=True))
+    yield _LEGS.write(transaction, (leg for made, one in pairs for leg in made.legs(one.transaction_id)))
+    after = dict(held)
+    for made, one in pairs:
+        after[made.user_id] = _after(after[made.user_id], made, one.transaction_id)
+    for user_id in dict.fromkeys(made.user_id for made in several):
+        before, now = held[user_id], after[user_id]
+        changed: dict[str, Any] = {
+            name: value for name, value in now.balance.items() if value != before.balance[name]
+        }
+        if now.link_seq != before.link_seq:
+            changed |= {"chain": now.link, "chain_seq": now.link_seq}
+        yield _BALANCE.write(transaction, user_id, changed)
 
 
-def _update(transaction: Transaction, made: Prepared, held: Held, transaction_id: int) -> str:
+def _after(held: Held, made: Prepared, transaction_id: int) -> Held:
     """The chain goes on in the statement that writes the balance, if it had come as far as the history had."""
-    changed: dict[str, Any] = {
-        name: value for name, value in made.after.items() if value != held.balance[name]
-    }
-    if held.link_seq == held.balance["seq"]:
-        changed["chain"] = chain.link(held.link, made.digest(transaction_id))
-        changed["chain_seq"] = made.after["seq"]
-    assignments = ", ".join(f"{name} = {transaction.literal(value)}" for name, value in changed.items())
-    return f"UPDATE balances SET {assignments} WHERE user_id = {made.user_id:d}"  # noqa: S608 - columns' names
+    if held.link_seq != held.balance["seq"]:
+        return Held(made.after, held.link, held.link_seq)
+    return Held(made.after, chain.link(held.link, made.digest(transaction_id)), made.after["seq"])

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import broadcast, wire
+from bittrade.domain.ledger import Entry
 from bittrade.domain.money import Asset
 from bittrade.domain.orders import LimitOrder, OrderStatus
-from bittrade.domain.pricing import age_ms
+from bittrade.domain.pricing import Rates, age_ms
 from bittrade.domain.receipt import PriceBasis, Receipt
 from bittrade.domain.trading import Action, Fill, Order, fill
 from bittrade.domain.transaction_types import ORDER_RELEASE, ORDER_RESERVE
@@ -51,6 +52,12 @@ def limit_order(row: Any) -> LimitOrder:
     return LimitOrder(
         Order(Action(row.action), Asset(row.asset), row.amount), row.limit_price, row.expires_at
     )
+
+
+def is_due(row: Any, rates: Rates, now: datetime) -> bool:
+    """Return whether an order is open, not over, and reached by these rates."""
+    placed = limit_order(row)
+    return row.status == OrderStatus.OPEN and not placed.is_expired(now) and placed.is_reached(rates)
 
 
 def select_orders(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -117,8 +124,55 @@ def add(
     return posted.transaction_id, posted
 
 
-def execute(session: Session, row: Any, *, held: dict[str, int], basis: PriceBasis, now: datetime) -> Changed:
-    """Fill an open order at the current rate: spend what it reserved, return the rest, close it."""
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """An order that is to be filled, and what is posted for it."""
+
+    row: Any
+    fill: Fill
+    entry: Entry
+    posting: Posting
+
+    def closing(self, posted: Posted) -> "Closing":
+        """Return how its order ended, once it is posted."""
+        return Closing(self.row, posted, OrderStatus.FILLED, fill=self.fill)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How an order ended, and by which transaction."""
+
+    row: Any
+    posted: Posted
+    status: OrderStatus
+    reason: str | None = None
+    fill: Fill | None = None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What changes in its row."""
+        return {
+            "status": self.status.value,
+            "closed_at": self.posted.at,
+            "closed_by_id": self.posted.transaction_id,
+            "reason": self.reason,
+        }
+
+    def changed(self) -> Changed:
+        """What to publish."""
+        figures: dict[str, int | None] = dict.fromkeys(("inr_amount", "btc_amount", "execution_price"))
+        if (fill := self.fill) is not None:
+            figures = {
+                "inr_amount": fill.inr,
+                "btc_amount": fill.satoshis,
+                "execution_price": fill.price_inr,
+            }
+        order = wire.order({**self.row._asdict(), **self.columns, **figures})
+        return Changed(self.row.user_id, order, self.posted.balance)
+
+
+def decide_fill(row: Any, basis: PriceBasis, now: datetime) -> Filling:
+    """Fill an open order at the current rate: spend what it reserved, return the rest. Nothing is posted yet."""
     placed = limit_order(row)
     filled = fill(placed.order, basis.rates)
     receipt = Receipt(basis, placed.order, age_ms(basis.as_of, now))
@@ -128,9 +182,14 @@ def execute(session: Session, row: Any, *, held: dict[str, int], basis: PriceBas
         receipt=orjson.dumps(receipt.to_json()).decode(),
         order_id=row.id,
     )
-    entry = placed.fill_entry(row.user_id, filled)
-    posted = ledger.post(session, row.user_id, held=held, entry=entry, posting=posting, now=now)
-    return _close(session, row, posted, status=OrderStatus.FILLED, filled=filled)
+    return Filling(row, filled, placed.fill_entry(row.user_id, filled), posting)
+
+
+def execute(session: Session, row: Any, *, held: dict[str, int], basis: PriceBasis, now: datetime) -> Changed:
+    """Fill an open order at the current rate, and close it."""
+    made = decide_fill(row, basis, now)
+    posted = ledger.post(session, row.user_id, held=held, entry=made.entry, posting=made.posting, now=now)
+    return _close(session, made.closing(posted))
 
 
 def release(
@@ -150,30 +209,10 @@ def release(
     )
     entry = placed.release_entry(row.user_id)
     posted = ledger.post(session, row.user_id, held=held, entry=entry, posting=posting, now=now)
-    return _close(session, row, posted, status=status, reason=reason)
+    return _close(session, Closing(row, posted, status, reason))
 
 
-def _close(
-    session: Session,
-    row: Any,
-    posted: Posted,
-    *,
-    status: OrderStatus,
-    reason: str | None = None,
-    filled: Fill | None = None,
-) -> Changed:
-    closed = {
-        "status": status.value,
-        "closed_at": posted.at,
-        "closed_by_id": posted.transaction_id,
-        "reason": reason,
-    }
-    session.execute(sa.update(LimitOrderRow).where(LimitOrderRow.id == row.id).values(**closed))
-    figures: dict[str, int | None] = dict.fromkeys(("inr_amount", "btc_amount", "execution_price"))
-    if filled is not None:
-        figures = {
-            "inr_amount": filled.inr,
-            "btc_amount": filled.satoshis,
-            "execution_price": filled.price_inr,
-        }
-    return Changed(row.user_id, wire.order({**row._mapping, **closed, **figures}), posted.balance)
+def _close(session: Session, closing: Closing) -> Changed:
+    is_it = LimitOrderRow.id == closing.row.id
+    session.execute(sa.update(LimitOrderRow).where(is_it).values(**closing.columns))
+    return closing.changed()

@@ -7,7 +7,6 @@ finds the order open, and the database refuses a second transaction that closes 
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +14,7 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
+from bittrade.database import Meaning, meaning_of
 from bittrade.domain.orders import OrderStatus
 from bittrade.domain.pricing import Rates
 from bittrade.domain.trading import Action
@@ -22,11 +22,12 @@ from bittrade.errors import BitTradeError, PriceUncertain, RatesUnavailable, Tra
 from bittrade.logs import warn_seldom
 from bittrade.models import LimitOrderRow, User
 from bittrade.services import ledger, market, user_data
-from bittrade.services.orders import book
+from bittrade.services.orders import book, together
 from bittrade.services.orders.book import Changed
+from bittrade.services.orders.together import Waiting
 
 log = logging.getLogger(__name__)
-BATCH = 50  # orders that commit together
+BATCH = 64  # orders that commit together: their users wait for one another's COMMIT
 NO_PRICE = (TradingHalted, PriceUncertain, RatesUnavailable)
 TELL_FOR_S = 2.0  # a balance and a history are read for each user; the next price matters more
 MAX_FILLS = 5000  # in one run; the next one, seconds away, goes on
@@ -35,29 +36,34 @@ MAX_FILLS = 5000  # in one run; the next one, seconds away, goes on
 def match() -> int:
     """Fill every open order that the current rates reach, in order of price and age; how many.
 
-    A price that a trade would refuse fills nothing.
+    A price that a trade would refuse fills nothing. Raises DatabaseUnavailable where there is no database to write to.
     """
-    with unit_of_work.reading() as session:
-        try:
-            rates = market.price_for_trade(session, wire.now()).rates
-        except NO_PRICE:
-            return 0
-        waiting = _list_reached(session, rates)
     changes: list[Changed] = []
-    for batch in _batches(waiting):
-        filled = _fill_batch(batch)
-        if filled is None:
-            break  # the price may not be traded on any more
-        changes += filled
-    _publish(changes)
+    alone: list[Waiting] = []
+    try:
+        for batch in _batches(_list_waiting()):
+            filled, left = together.fill_together(batch) if together.is_possible() else _fill_batch(batch)
+            changes += filled
+            alone += left
+        for order in alone:
+            changes += _fill_alone(order)
+    except NO_PRICE:
+        pass  # it may not be traded on, or not any more
+    finally:
+        _publish(changes)
     return len(changes)
 
 
-def _list_reached(session: Session, rates: Rates) -> list[tuple[int, int]]:
+def _list_waiting() -> list[Waiting]:
+    with unit_of_work.reading() as session:
+        return _list_reached(session, market.price_for_trade(session, wire.now()).rates)
+
+
+def _list_reached(session: Session, rates: Rates) -> list[Waiting]:
     """Return ids and users of what is reached: the best limit first, then the oldest. One range of an index a side."""
-    found: list[tuple[int, int]] = []
+    found: list[Waiting] = []
     for query in reached(rates):
-        found += [(row.id, row.user_id) for row in session.execute(query.limit(MAX_FILLS))]
+        found += [Waiting(row.id, row.user_id) for row in session.execute(query.limit(MAX_FILLS))]
     return found
 
 
@@ -81,47 +87,50 @@ def reached(rates: Rates, *conditions: sa.ColumnElement[bool]) -> list[Any]:
     return queries
 
 
-def _batches(waiting: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    rest = iter(waiting)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
+def _batches(waiting: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
+    for start in range(0, len(waiting), BATCH):
+        yield waiting[start : start + BATCH]
 
 
-def _fill_batch(batch: list[tuple[int, int]]) -> list[Changed] | None:
-    """Fill these together; where that fails, one by one, so that no order waits for another's fault."""
+def _fill_batch(batch: Sequence[Waiting]) -> tuple[list[Changed], list[Waiting]]:
+    """Fill these in one unit of work, for databases that can't do it `together`; where that fails, all go alone."""
     try:
-        return unit_of_work.commit(lambda session: _fill(session, batch))
+        return unit_of_work.commit(lambda session: _fill(session, batch)), []
     except NO_PRICE:
-        return None
+        raise
+    except (BitTradeError, exc.SQLAlchemyError):
+        return [], list(batch)
+
+
+def _fill_alone(order: Waiting) -> list[Changed]:
+    """Fill one order: none waits for another's fault."""
+    try:
+        return unit_of_work.commit(lambda session: _fill(session, [order]))
+    except NO_PRICE:
+        raise
     except (BitTradeError, exc.SQLAlchemyError) as error:
-        if len(batch) == 1:
-            message = "orders were not filled, and are tried again each second; order %d: %s"
-            warn_seldom(log, message, batch[0][0], error, with_traceback=True)
-            return []
-    changes: list[Changed] = []
-    for order in batch:
-        changes += _fill_batch([order]) or []
-    return changes
+        if meaning_of(error.__cause__) is Meaning.AWAY:
+            raise  # nobody's order can be filled
+        message = "orders were not filled, and are tried again each second; order %d: %s"
+        warn_seldom(log, message, order.order_id, error, with_traceback=True)
+        return []
 
 
-def _fill(session: Session, batch: list[tuple[int, int]]) -> list[Changed]:
-    held = ledger.lock_balances(session, {user_id for _, user_id in batch})
+def _fill(session: Session, batch: Sequence[Waiting]) -> list[Changed]:
+    held = ledger.lock_balances(session, {order.user_id for order in batch})
     now = wire.now()
     basis = market.price_for_trade(session, now)
-    numbers = [order_id for order_id, _ in batch]
     disabled = set(
         session.scalars(sa.select(User.id).where(User.id.in_(held.keys()), User.disabled_at.is_not(None)))
     )
+    numbers = [order.order_id for order in batch]
     rows: dict[int, Any] = {
         row.id: row for row in session.execute(book.select_orders(LimitOrderRow.id.in_(numbers)))
     }
     changes: list[Changed] = []
     for number in numbers:  # in the order in which they are due
         row = rows[number]
-        placed = book.limit_order(row)
-        if row.status != OrderStatus.OPEN or placed.is_expired(now) or not placed.is_reached(basis.rates):
-            continue
-        if row.user_id in disabled:
+        if row.user_id in disabled or not book.is_due(row, basis.rates, now):
             continue  # since it was listed
         changed = book.execute(session, row, held=held[row.user_id], basis=basis, now=now)
         held[row.user_id] = changed.balance
@@ -132,13 +141,16 @@ def _fill(session: Session, batch: list[tuple[int, int]]) -> list[Changed]:
 def _publish(changes: list[Changed]) -> None:
     """Publish after the last commit: each order, and each user's balance once, for as long as the next price can wait.
 
-    Whoever is not told their balance in time is told by the process that holds their socket: it looks each second.
+    Whoever is not told their balance in time is told by the process that holds their socket: it looks each second. For
+    users without a socket nothing is made (docs/adr/0038).
     """
-    for changed in changes:
-        changed.publish_order()
     newest = {changed.user_id: changed.balance for changed in changes}
+    listeners = user_data.find_listeners(newest)
+    for changed in changes:
+        if changed.user_id in listeners:
+            changed.publish_order()
     until = time.monotonic() + TELL_FOR_S
-    for user_id, balance in newest.items():
+    for user_id in listeners:
         if time.monotonic() >= until:
             return
-        user_data.publish(user_id, balance)
+        user_data.publish(user_id, newest[user_id])

@@ -165,9 +165,9 @@ class _Batch:
         posted = ledger.insert_together(transaction, prepared, now=now)
         statements = list(ledger.post_together(transaction, prepared, posted, held))
         keys = []
-        for place, pending in self.pending.items():
+        for (place, pending), one in zip(self.pending.items(), posted, strict=True):
             wanted = self._several[place]
-            told = answer(pending.deal, posted[wanted.user_id])
+            told = answer(pending.deal, one)
             if wanted.key is not None:
                 keys.append(
                     idempotency.row_of(
@@ -178,7 +178,7 @@ class _Batch:
                         answer=told,
                     )
                 )
-            self.outcomes[place] = Placed(told, is_replay=False), posted[wanted.user_id]
+            self.outcomes[place] = Placed(told, is_replay=False), one
         if keys:
             statements.append(_KEEP.write(transaction, keys))
         transaction.commit(statements)
