@@ -72,6 +72,8 @@ class Config(BaseSettings):
     DB_USER: str = "root"
     DB_PASSWORD: str = ""
     DB_POOL_SIZE: int = Field(16, ge=1, le=200)
+    DATABASE_REPLICA_URL: str = ""
+    MAX_REPLICA_LAG_S: int = Field(5, ge=0, le=3600)
 
     INSTALLATION: str = Field("", pattern=r"^[a-z0-9-]{0,32}$")
     REDIS_URL: str = ""
@@ -175,6 +177,7 @@ class Config(BaseSettings):
     def _derive(self) -> Self:
         """Fill in what follows from the rest: the two URLs, the queue's Redis, the transports."""
         self.DATABASE_URL = normalize(self.DATABASE_URL or self._database_url())
+        self.DATABASE_REPLICA_URL = _normalize_replica(self.DATABASE_REPLICA_URL)
         self.REDIS_URL = self.REDIS_URL or self._redis_url()
         self.QUEUE_REDIS_URL = self.QUEUE_REDIS_URL or self.REDIS_URL
         for name in REDIS_URLS:
@@ -295,7 +298,7 @@ class Production(Config):
         for name in ("JWT_SECRET", "JWT_SECRET_PREVIOUS"):
             if (secret := getattr(self, name)) and (fault := _fault_of(secret)):
                 yield f"{name} {fault}. {MAKE_ONE}"
-        for name in ("DATABASE_URL", "REDIS_URL", "QUEUE_REDIS_URL"):
+        for name in ("DATABASE_URL", "DATABASE_REPLICA_URL", "REDIS_URL", "QUEUE_REDIS_URL"):
             password = unquote(urlsplit(getattr(self, name)).password or "")
             if password in PRINTED_SECRETS or PLACEHOLDER in password:
                 yield f"{name} has a password that documents print. Give the service one of your own"
@@ -340,6 +343,19 @@ def _fault_of(secret: str) -> str | None:
     if len(set(secret)) < MIN_DIFFERENT_SIGNS:
         return "repeats itself: it can be guessed"
     return None
+
+
+def _normalize_replica(text: str) -> str:
+    """Return the replica's address in our form. Raises ValueError."""
+    if not text:
+        return ""
+    try:
+        url = normalize(text)
+    except ValueError as error:
+        raise ValueError(str(error).replace("DATABASE_URL", "DATABASE_REPLICA_URL")) from None
+    if url.startswith("sqlite"):
+        raise ValueError("DATABASE_REPLICA_URL is of SQLite, which has no replicas. Leave it out")
+    return url
 
 
 def _place_of(url: str, *, with_host: bool) -> str:

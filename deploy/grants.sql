@@ -11,6 +11,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES ON 
 
 CREATE USER IF NOT EXISTS 'bittrade_app'@'%' IDENTIFIED BY 'change-me-app';
 
+-- With DATABASE_REPLICA_URL: how far the replica is behind is for who may ask it.
+-- GRANT SLAVE MONITOR ON *.* TO 'bittrade_app'@'%';  -- MariaDB; on MySQL: REPLICATION CLIENT
+
 -- Append-only: what happened stays.
 GRANT SELECT, INSERT ON `bittrade`.`transactions` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`ledger_legs` TO 'bittrade_app'@'%';

@@ -36,7 +36,8 @@ def balance() -> Any:
 @documented(PortfolioAnswer, needs_token=True, scope=(READ,), tag=TAG)
 def get_portfolio() -> Any:
     """What the holdings cost, are worth, and gained (first in, first out)."""
-    return portfolio.get_portfolio(current_user().user_id)
+    user = current_user()
+    return portfolio.get_portfolio(user.user_id, user.seq)
 
 
 @blueprint.get("/transactions")
@@ -68,7 +69,7 @@ def receipt(transaction_id: int) -> Any:
 @documented(None, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def export(query: ExportQuery) -> Any:
     """The whole history as CSV, newest first. The last line says how many rows there are: without it the file is cut."""
-    wanted = Filter(type=query.type, status=query.status, since=query.from_, until=query.to)
-    lines = stream_with_context(history_export.export(current_user().user_id, wanted))
+    user, wanted = current_user(), Filter(type=query.type, status=query.status, since=query.from_, until=query.to)
+    lines = stream_with_context(history_export.export(user.user_id, user.seq, wanted))
     headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
     return Response(lines, mimetype="text/csv", headers=headers)

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from bittrade import unit_of_work, wire
+from bittrade import replica, unit_of_work, wire
 from bittrade.domain.addresses import read_address
 from bittrade.domain.tally import Tally
 from bittrade.errors import BitTradeError, InvalidInput
@@ -188,10 +188,14 @@ def list_activity(user_id: int, *, limit: int, before_id: int | None = None) -> 
     mine = sa.select(AuditEvent).where(AuditEvent.user_id == user_id)
     if before_id is not None:
         mine = mine.where(AuditEvent.id < before_id)
-    with unit_of_work.reading() as session:
-        rows = session.scalars(mine.order_by(AuditEvent.id.desc()).limit(limit + 1)).all()
-        events = [_document(row) for row in rows[:limit]]
-    has_more = len(rows) > limit
+
+    def read(session: Session) -> list[dict[str, Any]]:
+        rows = session.scalars(mine.order_by(AuditEvent.id.desc()).limit(limit + 1))
+        return [_document(row) for row in rows]
+
+    events = replica.read(read)
+    has_more = len(events) > limit
+    events = events[:limit]
     return {
         "events": events,
         "hasMore": has_more,

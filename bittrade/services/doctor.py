@@ -10,6 +10,7 @@ from flask import current_app
 from redis import RedisError
 from sqlalchemy.engine import make_url
 
+from bittrade import replica
 from bittrade.database import MEND, find_schema_fault
 from bittrade.errors import BitTradeError
 from bittrade.extensions import db
@@ -49,6 +50,7 @@ def examine() -> list[Finding]:
         _settings,
         _production,
         _database,
+        _replica,
         _redis,
         _price,
         _orders_and_plans,
@@ -108,6 +110,15 @@ def _database() -> Iterator[Finding]:
     except sa.exc.SQLAlchemyError as error:
         yield Finding(
             f"The database does not answer: {type(error).__name__}", "Look at DATABASE_URL and its server"
+        )
+
+
+def _replica() -> Iterator[Finding]:
+    known = replica.find()
+    if known is not None and (fault := known.find_fault()):
+        yield Finding(
+            f"The replica is left alone: {fault}",
+            "Look at SHOW SLAVE STATUS there, and at DATABASE_REPLICA_URL; our user needs SLAVE MONITOR on it",
         )
 
 

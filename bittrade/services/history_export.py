@@ -1,9 +1,10 @@
 """The history as CSV, for spreadsheets and tax tools: a unit in the name of each column, and a last line that counts."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from bittrade import unit_of_work
+from bittrade import replica
 from bittrade.domain import spreadsheet
 from bittrade.services import history, user_data
 from bittrade.services.history import EVERYTHING, Filter
@@ -19,13 +20,13 @@ COLUMNS = (
 )
 
 
-def export(user_id: int, wanted: Filter = EVERYTHING) -> Iterator[str]:
-    """Return the history as pieces of CSV, newest first; no connection is held while a client reads slowly."""
+def export(user_id: int, seq: int, wanted: Filter = EVERYTHING) -> Iterator[str]:
+    """Return the history as pieces of CSV, newest first and no older than `seq`; no connection is held while a client reads slowly."""
     yield spreadsheet.lines([COLUMNS])
     below_seq, count = user_data.MAX_SEQ, 0
     while True:
-        with unit_of_work.reading() as session:
-            rows = history.read_older(session, user_id, limit=PIECE, below_seq=below_seq, wanted=wanted)
+        read = partial(history.read_older, user_id=user_id, limit=PIECE, below_seq=below_seq, wanted=wanted)
+        rows = replica.read_own(user_id, seq, read)
         count += len(rows)
         yield spreadsheet.lines(_cells(row) for row in rows)
         if len(rows) < PIECE:

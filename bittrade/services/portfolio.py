@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bittrade import cache, unit_of_work, wire
+from bittrade import cache, replica, wire
 from bittrade.domain.ledger import BALANCE_ACCOUNTS, OWNED_ACCOUNTS
 from bittrade.domain.money import SATOSHIS_PER_BTC, Asset, divide_down
 from bittrade.domain.portfolio import Portfolio
@@ -20,22 +20,29 @@ from bittrade.services import ledger, market
 METHOD = "FIFO"
 
 
-def get_portfolio(user_id: int) -> dict[str, Any]:
-    """Holdings, average cost, realised and unrealised gain; valued at what BitTrade pays now. Raises UserNotFound."""
+def get_portfolio(user_id: int, seq: int) -> dict[str, Any]:
+    """Holdings, average cost, realised and unrealised gain, no older than `seq`; valued at what BitTrade pays now.
+
+    Raises UserNotFound.
+    """
     key = cache.user_portfolio_key(user_id)
     held = cache.get(key)
-    seq, portfolio = (
-        (held["seq"], Portfolio.from_json(held["value"])) if held is not None else (0, Portfolio())
-    )
-    with unit_of_work.reading() as session:
+    folded = held["seq"] if held is not None else 0
+
+    def read(session: Session) -> tuple[Portfolio, dict[str, int], bool]:
+        portfolio = Portfolio.from_json(held["value"]) if held is not None else Portfolio()
         balance = ledger.read_balance(session, user_id)
-        if seq <= balance["seq"]:
-            _carry_on(session, user_id, portfolio, after=seq, up_to=balance["seq"])
-        if seq > balance["seq"] or portfolio.satoshis != _satoshis_of(balance):
+        is_new = folded < balance["seq"]
+        if is_new:
+            _carry_on(session, user_id, portfolio, after=folded, up_to=balance["seq"])
+        if folded > balance["seq"] or portfolio.satoshis != _satoshis_of(balance):
             # Kept from another life of this database, before a backup was restored: fold anew.
-            seq, portfolio = 0, Portfolio()
+            portfolio, is_new = Portfolio(), True
             _carry_on(session, user_id, portfolio, after=0, up_to=balance["seq"])
-    if seq < balance["seq"]:
+        return portfolio, balance, is_new
+
+    portfolio, balance, is_new = replica.read_own(user_id, max(seq, folded), read)
+    if is_new:
         cache.put_for(key, balance["seq"], portfolio.to_json(), cache.USER_TRANSACTIONS_TTL_S)
     return {**_document(portfolio), **wire.balance(balance), "seq": balance["seq"]}
 

@@ -8,7 +8,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bittrade import broadcast, cache, unit_of_work, wire
+from bittrade import broadcast, cache, replica, unit_of_work, wire
 from bittrade.domain.receipt import Receipt
 from bittrade.errors import NoReceipt, TransactionNotFound
 from bittrade.models import Balance, Transaction
@@ -166,19 +166,25 @@ def _page(
     """Up to limit + 1 rows from the page's start, and whether they came from the cache."""
     is_cacheable = page == 1 and limit < _CACHED_ROWS and wanted == EVERYTHING
     if not is_cacheable:
-        with unit_of_work.reading() as session:
-            rows = history.read_rows(
+        rows = replica.read_own(
+            user_id,
+            seq,
+            lambda session: history.read_rows(
                 session, user_id, limit=limit + 1, offset=(page - 1) * limit, wanted=wanted
-            )
+            ),
+        )
         return rows, False
     key = cache.user_transactions_key(user_id)
     held = cache.get_for(key, seq)
     if held is not None:
         return held[: limit + 1], True
-    with unit_of_work.reading() as session:
+
+    def read(session: Session) -> tuple[int, list[dict[str, Any]]]:
         # The seq is read before the rows: a trade between the two makes the rows newer than they claim, never older.
         seen = ledger.read_balance(session, user_id)["seq"]
-        rows = history.read_rows(session, user_id, limit=_CACHED_ROWS)
+        return seen, history.read_rows(session, user_id, limit=_CACHED_ROWS)
+
+    seen, rows = replica.read_own(user_id, seq, read)
     cache.put_for(key, seen, rows, cache.USER_TRANSACTIONS_TTL_S)
     return rows[: limit + 1], False
 

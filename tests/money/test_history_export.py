@@ -64,7 +64,7 @@ def test_an_export_that_breaks_off_has_no_last_line(
         trader.trade("buy", "100")
     monkeypatch.setattr(history_export, "PIECE", 2)
     with app.app_context():
-        *pieces, last = history_export.export(trader.person.id)
+        *pieces, last = history_export.export(trader.person.id, 0)
     assert last == f"{END}5 transactions\r\n"
     assert len(pieces) == 4
     assert END not in "".join(pieces)

@@ -57,7 +57,7 @@ def test_what_is_carried_on_equals_what_is_folded_anew(trader: Trader, app: Flas
     carried = trader.get("/api/portfolio").get_json()
     with app.app_context():
         cache.release(cache.user_portfolio_key(trader.person.id))
-        anew = portfolio.get_portfolio(trader.person.id)
+        anew = portfolio.get_portfolio(trader.person.id, 0)
     for name in ("holdings_btc", "cost_inr", "realised_gain_inr", "proceeds_without_cost_inr", "seq"):
         assert carried[name] == anew[name]
 

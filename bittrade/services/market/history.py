@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from bittrade import cache, unit_of_work, wire
+from bittrade import cache, replica, wire
 from bittrade.domain.candles import INTERVALS, Candle, bucket, without_gaps
 from bittrade.errors import NoData
 from bittrade.models import BitcoinData
@@ -19,19 +19,19 @@ CANDLES_TTL_S = 5
 def list_history(limit: int) -> list[dict[str, Any]]:
     """The latest prices, newest first."""
     now = wire.now()
-    with unit_of_work.reading() as session:
-        rows = session.execute(
-            sa.select(
-                BitcoinData.id,
-                BitcoinData.btc_usd_cents,
-                BitcoinData.market_cap_usd,
-                BitcoinData.created_at,
-                BitcoinData.as_of,
-                BitcoinData.source,
-            )
-            .order_by(BitcoinData.id.desc())
-            .limit(limit)
-        ).all()
+    newest = (
+        sa.select(
+            BitcoinData.id,
+            BitcoinData.btc_usd_cents,
+            BitcoinData.market_cap_usd,
+            BitcoinData.created_at,
+            BitcoinData.as_of,
+            BitcoinData.source,
+        )
+        .order_by(BitcoinData.id.desc())
+        .limit(limit)
+    )
+    rows = replica.read(lambda session: session.execute(newest).all())
     return [
         {
             "id": row.id,
@@ -52,7 +52,9 @@ def get_candles(interval: str, limit: int) -> dict[str, Any]:
     Up to CANDLES_TTL_S old. An interval without a price is there, with nulls and `samples` 0; before the first recorded
     price there is nothing.
     """
-    held, cached = cache.get_or_fill(f"candles_{interval}", lambda: _read_candles(interval), CANDLES_TTL_S)
+    held, cached = cache.get_or_fill(
+        f"candles_{interval}{replica.mark()}", lambda: _read_candles(interval), CANDLES_TTL_S
+    )
     if held is None:
         raise NoData("No Bitcoin data found")
     return {"interval": interval, "candles": held["candles"][-limit:], "cached": cached}
@@ -63,12 +65,13 @@ def _read_candles(interval: str) -> dict[str, Any] | None:
     now_s = int(wire.now().timestamp())
     last = bucket(now_s, interval_s)
     oldest = last - MAX_CANDLES + 1
-    with unit_of_work.reading() as session:
-        found = {
-            bucket(candle.begins_s, interval_s): candle
-            for candle in _query_candles(session, interval_s, since_s=oldest * interval_s)
-        }
-        has_older = _has_price_before(session, oldest * interval_s)
+
+    def read(session: Session) -> tuple[dict[int, Candle], bool]:
+        recorded = _query_candles(session, interval_s, since_s=oldest * interval_s)
+        found = {bucket(candle.begins_s, interval_s): candle for candle in recorded}
+        return found, _has_price_before(session, oldest * interval_s)
+
+    found, has_older = replica.read(read)
     if not found and not has_older:
         return None
     first = oldest if has_older else min(found)
