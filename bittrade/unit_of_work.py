@@ -33,7 +33,7 @@ MAX_TRIES = 4
 RETRY_FOR_S = 5  # a lock's time-out is 3 s, and no request shall take 12
 # A proof reads ranges. The server ends a longer statement itself, also when whoever asked it was killed.
 PROOF_STATEMENT_S = 60
-PROOF_TEXT_BYTES = 2**20  # what GROUP_CONCAT may return; MySQL's own limit would cut a transaction's legs
+PROOF_TEXT_BYTES = 2**24  # what GROUP_CONCAT may return: a range of the books is one text
 _LEVELS = {Meaning.STORAGE: logging.ERROR, Meaning.REFUSED: logging.ERROR}  # somebody has to act
 # SQLite has one writer. Waiting for it inside SQLite would stop a whole gevent process, so writers queue here first.
 _sqlite_writer = threading.BoundedSemaphore(1)

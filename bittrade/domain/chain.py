@@ -47,8 +47,12 @@ def digest(columns: Sequence[str], legs: Iterable[str]) -> str:
     for name, value in zip(_PREFIXES, columns[_REQUIRED:], strict=True):
         if value:
             parts.append(name + value)
-    whole = (SEPARATOR.join(parts), *sorted(legs))
-    return hashlib.sha256(LEG_SEPARATOR.join(whole).encode()).hexdigest()
+    return digest_of_text(SEPARATOR.join(parts), sorted(legs))
+
+
+def digest_of_text(columns: str, legs: Iterable[str]) -> str:
+    """Return the digest of what is hashed of the columns, and of the legs in their order as texts."""
+    return hashlib.sha256(LEG_SEPARATOR.join((columns, *legs)).encode()).hexdigest()
 
 
 def link(before: str, transaction_digest: str) -> str:

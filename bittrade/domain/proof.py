@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from bittrade.domain import chain
 from bittrade.domain.ledger import AVAILABLE, BALANCE_ACCOUNTS, HOUSE_ACCOUNTS, Leg, amount_of
 from bittrade.domain.money import Asset
+from bittrade.domain.plain_trades import PlainTrade
 from bittrade.domain.receipt import recompute
 from bittrade.domain.trading import Action
 from bittrade.domain.transaction_types import (
@@ -183,13 +184,16 @@ class UserBooks:
         if seq > self.seq:
             self.marks.setdefault(seq, []).append((source, link))
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row | PlainTrade) -> None:
         """Take in a transaction of this user."""
-        self._waiting[row.seq] = _Waiting(row.id, row.created_at, row.digest)
-        while (following := self._waiting.pop(self.seq + 1, None)) is not None:
+        if row.seq == self.seq + 1:
+            self._follow(row)
+        else:
+            self._waiting[row.seq] = _Waiting(row.id, row.created_at, row.digest)
+        while self._waiting and (following := self._waiting.pop(self.seq + 1, None)) is not None:
             self._follow(following)
 
-    def _follow(self, row: _Waiting) -> None:
+    def _follow(self, row: Row | PlainTrade | _Waiting) -> None:
         self.seq += 1
         self.link = chain.link(self.link, row.digest)
         # What was posted in one unit of work has one time. Of such a group only the first must have a later id: when

@@ -93,16 +93,20 @@ class Fill:
         return transfer(user_id=user_id, house=HOUSE_TRADING, inr=-sign * self.inr, btc=sign * self.satoshis)
 
 
+def figures(*, is_buy: bool, is_inr: bool, amount: int, price: int) -> tuple[int, int]:
+    """Return the rupees and satoshis that an order of `amount` comes to; `is_inr` says in which of both it is."""
+    if is_inr:
+        round_satoshis = divide_down if is_buy else divide_up
+        return amount, round_satoshis(amount * SATOSHIS_PER_BTC, price)
+    round_inr = divide_up if is_buy else divide_down
+    return round_inr(amount * price, SATOSHIS_PER_BTC), amount
+
+
 def fill(order: Order, rates: Rates) -> Fill:
     """Price an order, whatever the balance. Raises InvalidAmount where one side would be zero."""
     is_buy = order.action is Action.BUY
     price = rates.buy_inr if is_buy else rates.sell_inr
-    if order.asset is Asset.INR:
-        round_satoshis = divide_down if is_buy else divide_up
-        inr, satoshis = order.amount, round_satoshis(order.amount * SATOSHIS_PER_BTC, price)
-    else:
-        round_inr = divide_up if is_buy else divide_down
-        inr, satoshis = round_inr(order.amount * price, SATOSHIS_PER_BTC), order.amount
+    inr, satoshis = figures(is_buy=is_buy, is_inr=order.asset is Asset.INR, amount=order.amount, price=price)
     if inr == 0 or satoshis == 0:
         raise InvalidAmount("Invalid amount. Too small to trade at the current rate")
     return Fill(order.action, inr, satoshis, price)

@@ -13,7 +13,7 @@ from bittrade.domain.proof import Row, UserBooks
 from bittrade.errors import InvalidInput
 from bittrade.extensions import db
 from bittrade.jobs import ledger as jobs
-from bittrade.models import Balance, LedgerCheckpoint, LedgerProof, TradedPrice
+from bittrade.models import Balance, LedgerCheckpoint, LedgerLeg, LedgerProof, TradedPrice
 from bittrade.services import doctor, funds, halt, health, ledger
 from bittrade.services.funds import Funds
 from bittrade.services.ledger import ranges
@@ -69,6 +69,28 @@ def test_ranges_of_any_size_come_to_the_same(
     monkeypatch.setattr(ranges, "ROWS", rows)
     recent, whole = ledger.verify_recent(), ledger.verify()
     assert (recent.transactions, recent.faults, recent.legs) == (whole.transactions, (), whole.legs)
+
+
+def test_a_range_that_is_too_long_for_one_text_is_read_row_by_row(
+    on_both_databases: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_of_work, "PROOF_TEXT_BYTES", 1024)
+    with on_both_databases.app_context():
+        set_price(on_both_databases)
+        user = new_user(on_both_databases, inr=5000)
+        client = on_both_databases.test_client()
+        for _ in range(4):
+            assert client.post("/api/trade", json=ORDER, headers=user.headers).status_code == 201
+        proof = ledger.verify()
+        assert (proof.transactions, proof.legs, proof.faults) == (5, 18, ())
+
+
+def test_legs_that_lie_far_apart_are_all_read(inside: Flask, trader: Person) -> None:
+    with db.engine.connect() as connection:
+        first = connection.scalar(sa.select(sa.func.min(LedgerLeg.id)))
+    run(sa.update(LedgerLeg).where(LedgerLeg.id == first).values(id=10**6))
+    proof = ledger.verify()
+    assert (proof.legs, proof.faults) == (16, ())
 
 
 # --- It ends, or says that it did not -----------------------------------------------------------------------------

@@ -213,6 +213,7 @@ def _invent_a_trade(books: Books, **receipt: Any) -> None:
     """A bitcoin for 91 rupees, with legs, a balance and a chain that fit, and a receipt from which all follows."""
     order = {"action": "buy", "asset": "INR", "amount": 91}
     lie = {**_receipt(books.ids[-1]), "btc_usd_cents": 100, "order": order, **receipt}
+    lie = {name: value for name, value in lie.items() if value is not None}
     row = {"inr_amount": 91, "btc_amount": 100_000_000, "execution_price": 91, "receipt": json.dumps(lie)}
     run(row_of(books.thief, "MARKET_BUY", **row))
     number = newest(books.thief)
@@ -233,6 +234,14 @@ def trade_at_a_price_that_never_was(books: Books) -> None:
 
 def trade_at_another_price_than_was_recorded(books: Books) -> None:
     _invent_a_trade(books)
+
+
+def trade_on_a_receipt_that_names_no_price(books: Books) -> None:
+    _invent_a_trade(books, price_id=None)
+
+
+def trade_at_a_price_of_no_time(books: Books) -> None:
+    _invent_a_trade(books, as_of="yesterday")
 
 
 def add_a_row_that_no_balance_knows(books: Books) -> None:
@@ -374,6 +383,8 @@ WITH_THE_APPLICATION_S_RIGHTS: tuple[tuple[Tampering, str], ...] = (
     (reverse_without_telling_anyone, RECENT),
     (trade_at_a_price_that_never_was, RECENT),
     (trade_at_another_price_than_was_recorded, RECENT),
+    (trade_on_a_receipt_that_names_no_price, RECENT),
+    (trade_at_a_price_of_no_time, RECENT),
     (add_a_row_that_no_balance_knows, RECENT),
 )
 WITH_ALL_RIGHTS: tuple[tuple[Tampering, str], ...] = (

@@ -8,12 +8,11 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.domain import chain
-from bittrade.domain.proof import Row
 from bittrade.errors import InvalidInput
 from bittrade.models import Balance, Transaction
 from bittrade.services import audit
-from bittrade.services.ledger.ranges import ROWS
-from bittrade.services.ledger.reading import parse, read_rows
+from bittrade.services.ledger.ranges import ROWS, Range
+from bittrade.services.ledger.reading import parse, read
 
 HEADER = "# BitTrade ledger digest"
 USERS_AT_ONCE = 5000
@@ -60,7 +59,7 @@ def _standing(session: Session, user_id: int, *, is_locked: bool) -> tuple[int, 
 
 def _fold(session: Session, user_id: int, seq: int, link: str, *, until: int) -> tuple[int, str]:
     mine = sa.and_(Transaction.user_id == user_id, Transaction.seq > seq, Transaction.seq <= until)
-    rows = [row for row in parse(read_rows(session, mine)) if isinstance(row, Row)]
+    rows = [row for row in parse(read(session, Range(mine))) if not isinstance(row, str)]
     for row in sorted(rows, key=lambda row: row.seq):
         if row.seq != seq + 1:
             break

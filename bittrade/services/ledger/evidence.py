@@ -10,12 +10,15 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bittrade.domain.plain_trades import PlainTrade, RecordedPrice, named_price
 from bittrade.domain.proof import Row
 from bittrade.domain.transaction_types import REVERSAL, TRANSFER_IN, TRANSFER_OUT, TRANSFERS, TYPES
 from bittrade.models import AuditEvent, BitcoinData, Transaction
-from bittrade.services.ledger.reading import parse, read_rows
+from bittrade.services.ledger.ranges import Range
+from bittrade.services.ledger.reading import parse_rows, read
 
 AT_ONCE = 500
+MAX_CONFIRMED = 100_000  # prices that are remembered as rightly named
 # An audit row is written in the same unit of work as what it is about, after it.
 AUDIT_WITHIN = timedelta(seconds=30)
 _HALF = (
@@ -37,10 +40,12 @@ class Evidence:
         self._kept_since = prices_kept_since.strftime("%Y-%m-%d %H:%M:%S.%f")
         self.price_ids: set[int] = set()
         self._used: set[Mark] = set()
+        self._confirmed: set[RecordedPrice] = set()
         self._clear()
 
     def _clear(self) -> None:
-        self._prices: dict[tuple[Any, ...], Row] = {}
+        self._prices: dict[tuple[RecordedPrice, bool], int] = {}
+        self._unpriced: list[int] = []
         self._reversals: list[Row] = []
         self._audited: list[Row] = []
         self._transfers: list[Row] = []
@@ -50,7 +55,7 @@ class Evidence:
         if row.imported_id is not None:
             return
         if row.receipt is not None:
-            self._take_price(row)
+            self._take_receipt(row)
         if row.reverses_id is not None:
             self._reversals.append(row)
         if row.type in TRANSFERS:
@@ -58,19 +63,17 @@ class Evidence:
         if row.type in TYPES and TYPES[row.type].audited_as:
             self._audited.append(row)
 
-    def _take_price(self, row: Row) -> None:
-        try:
-            receipt = row.receipt
-            price = (
-                receipt["price_id"],
-                receipt["btc_usd_cents"],
-                receipt["source"],
-                receipt["as_of"],
-                row.created_at >= self._kept_since,
-            )
-            self._prices.setdefault(price, row)
-        except (KeyError, TypeError):
-            pass  # a receipt that can't be read is a fault already
+    def _take_receipt(self, row: Row) -> None:
+        price = named_price(row.receipt)
+        if price is None:
+            self._unpriced.append(row.id)
+        else:
+            self.take_price(price, row)
+
+    def take_price(self, price: RecordedPrice, row: Row | PlainTrade) -> None:
+        """Note which price a row's receipt names, and what it says of it."""
+        if price not in self._confirmed:
+            self._prices.setdefault((price, row.created_at >= self._kept_since), row.id)
 
     def faults(self) -> list[str]:
         """Return what the other tables contradict in the rows taken since the last call."""
@@ -84,8 +87,10 @@ class Evidence:
         return found
 
     def _price_faults(self) -> Iterator[str]:
+        for number in self._unpriced:
+            yield f"transaction {number}: its receipt names no price"
         known: dict[int, tuple[int, str, datetime]] = {}
-        for ids in _batches(sorted({price[0] for price in self._prices})):
+        for ids in _batches(sorted({price.price_id for price, _ in self._prices})):
             rows = self._session.execute(
                 sa.select(
                     BitcoinData.id, BitcoinData.btc_usd_cents, BitcoinData.source, BitcoinData.as_of
@@ -93,19 +98,24 @@ class Evidence:
             )
             known |= {row.id: (row.btc_usd_cents, row.source, row.as_of) for row in rows}
         self.price_ids |= set(known)
-        for (price_id, cents, source, as_of, is_kept), row in self._prices.items():
+        if len(self._confirmed) > MAX_CONFIRMED:
+            self._confirmed.clear()
+        for (price, is_kept), number in self._prices.items():
+            price_id, cents, source, as_of = price
             if price_id not in known:
                 if is_kept:
-                    yield f"transaction {row.id}: price {price_id} of its receipt was never recorded, or is gone"
-            elif known[price_id] != (cents, source, datetime.fromisoformat(as_of)):
-                yield f"transaction {row.id}: its receipt is not what was recorded as price {price_id}"
+                    yield f"transaction {number}: price {price_id} of its receipt was never recorded, or is gone"
+            elif known[price_id] != (cents, source, _instant(as_of)):
+                yield f"transaction {number}: its receipt is not what was recorded as price {price_id}"
+            else:
+                self._confirmed.add(price)
 
     def _reversal_faults(self) -> Iterator[str]:
         """A reversal negates exactly what it names, of the same user (and once: the database's index says so)."""
         undone: dict[int, Row] = {}
         for ids in _batches(sorted({row.reverses_id for row in self._reversals if row.reverses_id})):
-            texts = read_rows(self._session, Transaction.id.in_(ids))
-            undone |= {row.id: row for row in parse(texts) if isinstance(row, Row)}
+            texts = read(self._session, Range(Transaction.id.in_(ids)))
+            undone |= {row.id: row for row in parse_rows(texts) if isinstance(row, Row)}
         for row in self._reversals:
             original = undone.get(row.reverses_id or 0)
             if original is None or original.type == REVERSAL or original.user_id != row.user_id:
@@ -177,6 +187,13 @@ class Evidence:
 
 def _half(row: Any) -> tuple[int, int | None, int, int]:
     return (row.user_id, row.counterparty_id, row.inr_amount, row.btc_amount)
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _moment(text: str) -> datetime:

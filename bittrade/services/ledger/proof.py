@@ -20,7 +20,9 @@ from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
 from bittrade.domain import proof as rules
-from bittrade.domain.ledger import BALANCE_ACCOUNTS
+from bittrade.domain.ledger import AVAILABLE, BALANCE_ACCOUNTS
+from bittrade.domain.money import Asset
+from bittrade.domain.plain_trades import PlainTrade
 from bittrade.domain.proof import Row, UserBooks
 from bittrade.errors import BitTradeError
 from bittrade.models import Balance, LedgerCheckpoint, LedgerLeg, Transaction
@@ -28,11 +30,12 @@ from bittrade.services.ledger import checkpoints
 from bittrade.services.ledger.counterparts import CHECKS
 from bittrade.services.ledger.evidence import Evidence
 from bittrade.services.ledger.ranges import Range, recent_ranges, whole_ranges
-from bittrade.services.ledger.reading import parse, read_rows
+from bittrade.services.ledger.reading import Texts, parse, read
 
 log = logging.getLogger(__name__)
 MAX_FAULTS = 1000  # more say nothing new
 USERS_AT_ONCE = 5000
+_AVAILABLE_INR, _AVAILABLE_BTC = AVAILABLE[Asset.INR], AVAILABLE[Asset.BTC]
 Digest = Mapping[int, tuple[int, str]]  # user → `seq` and link, as `ledger digest` wrote them
 
 
@@ -163,13 +166,13 @@ class _Run:
     def read(self) -> None:
         """Take in each range. The database reads the next one while this one is judged: one thread asks it all."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="proof") as database:
-            following: Future[Any] | None = None
+            following: Future[Texts] | None = None
             for part in itertools.chain(self._ranges(), (None,)):
                 current = following
-                following = database.submit(self._fetch, part) if part is not None else None
+                following = database.submit(read, self.session, part) if part is not None else None
                 if current is None:
                     continue
-                self._take(*current.result())
+                self._take(current.result())
                 for fault in database.submit(self.evidence.faults).result():
                     self._fault(fault)
                 if time.monotonic() > self.deadline:
@@ -183,22 +186,27 @@ class _Run:
         seqs = {user_id: (books.seq, self.balances[user_id]["seq"]) for user_id, books in self.users.items()}
         return recent_ranges(seqs)
 
-    def _fetch(self, part: Range) -> tuple[list[tuple[str, str | None]], int | None]:
-        texts = read_rows(self.session, part.transactions)
-        if part.legs is None:
-            return texts, None
-        return texts, self.session.scalar(sa.select(sa.func.count(LedgerLeg.id)).where(part.legs))
-
-    def _take(self, texts: list[tuple[str, str | None]], legs: int | None) -> None:
+    def _take(self, texts: Texts) -> None:
         legs_before = self.legs
         for row in parse(texts):
-            if isinstance(row, Row):
+            if isinstance(row, PlainTrade):
+                self._take_trade(row)
+            elif isinstance(row, Row):
                 self._take_row(row)
             else:
                 self._fault(row)
-        self.transactions += len(texts)
-        if legs is not None and legs != self.legs - legs_before:
-            self._fault(f"{legs - self.legs + legs_before} legs belong to no transaction")
+        self.transactions += len(texts.transactions)
+        strays = 0 if texts.legs_said is None else texts.legs_said - (self.legs - legs_before)
+        if strays:
+            self._fault(f"{strays} legs belong to no transaction")
+
+    def _take_trade(self, trade: PlainTrade) -> None:
+        own = self._books(trade.user_id)
+        own.add(trade)
+        own.totals[_AVAILABLE_INR] += trade.inr
+        own.totals[_AVAILABLE_BTC] += trade.btc
+        self.legs += 4
+        self.evidence.take_price(trade.price, trade)
 
     def _take_row(self, row: Row) -> None:
         for fault in rules.faults_of(row):
