@@ -58,7 +58,9 @@ class Replica:
             return "it follows nobody"
         lag_s = status["Seconds_Behind_Master"]
         if lag_s is None:
-            return f"it has stopped following: {status['Last_Error'] or status['Last_IO_Error'] or 'no error'}"
+            return (
+                f"it has stopped following: {status['Last_Error'] or status['Last_IO_Error'] or 'no error'}"
+            )
         return f"it is {lag_s} s behind (at most {self._max_lag_s})" if lag_s > self._max_lag_s else None
 
 

@@ -219,8 +219,15 @@ class HistoryQuery(Query):
 
 
 class CandlesQuery(Query):
-    interval: Literal["1m", "5m", "1h", "1d"] = "1h"
+    interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1h"
     limit: Count = Field(100, ge=1, le=500)
+    since: Moment | None = Field(
+        None, description="the first candle begins at or after this; ISO 8601 with a zone"
+    )
+    until: Moment | None = Field(None, description="the last candle begins before this; ISO 8601 with a zone")
+    currency: Literal["usd", "inr"] = Field(
+        "usd", description="inr: what a buyer would pay, at the multiplier of now"
+    )
 
 
 TransactionTypeName = Literal[history.TYPE_FILTERS]  # type: ignore[valid-type]
@@ -241,7 +248,19 @@ class TransactionsQuery(ExportQuery):
     limit: Count = Field(user_data.DEFAULT_LIMIT, ge=1, le=user_data.MAX_LIMIT)
     page: Count = Field(1, ge=1, le=100_000)
     before_id: BigCount | None = Field(None, ge=1, description="cursor: `next_before_id` of the page before")
+    order: Literal["desc", "asc"] = Field("desc", description="newest first; or oldest first what is settled")
+    after_id: BigCount | None = Field(
+        None, ge=0, description="cursor with order=asc: `next_after_id` of the page before"
+    )
     client_order_id: str | None = Field(None, pattern=ORDER_ID)
+
+    @model_validator(mode="after")
+    def _cursor_of_this_order(self) -> Self:
+        if self.order == "desc" and self.after_id is not None:
+            raise ValueError("after_id needs order=asc")
+        if self.order == "asc" and (self.before_id is not None or self.page != 1):
+            raise ValueError("order=asc goes on by after_id")
+        return self
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -392,6 +411,7 @@ class CandleAnswer(Answer):
 
 class CandlesAnswer(Answer):
     interval: str
+    currency: Literal["usd", "inr"]
     candles: list[CandleAnswer] = Field(description="oldest first, without gaps")
     cached: bool
 
@@ -643,6 +663,7 @@ class TransactionsAnswer(Answer):
     limit: int
     hasMore: bool
     next_before_id: int | None
+    next_after_id: int | None = Field(description="with order=asc, always: what comes later follows it")
 
 
 class ReadinessAnswer(Answer):

@@ -43,9 +43,13 @@ def get_portfolio() -> Any:
 @blueprint.get("/transactions")
 @documented(TransactionsAnswer, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def transactions(query: TransactionsQuery) -> Any:
-    """The user's history: PENDING first, then newest. By page, or from `before_id` on, which stays fast."""
+    """The user's history: PENDING first, then newest. By page, or by cursor, which stays fast; `order=asc` oldest first."""
     user = current_user()
     wanted = Filter(query.type, query.status, query.client_order_id, query.from_, query.to, query.before_id)
+    if query.order == "asc":
+        return user_data.list_ascending(
+            user.user_id, user.seq, limit=query.limit, after_id=query.after_id, wanted=wanted
+        )
     return user_data.list_transactions(
         user.user_id, user.seq, limit=query.limit, page=query.page, wanted=wanted
     )
@@ -69,7 +73,10 @@ def receipt(transaction_id: int) -> Any:
 @documented(None, needs_token=True, scope=(READ, EXPORT), tag=TAG)
 def export(query: ExportQuery) -> Any:
     """The whole history as CSV, newest first. The last line says how many rows there are: without it the file is cut."""
-    user, wanted = current_user(), Filter(type=query.type, status=query.status, since=query.from_, until=query.to)
+    user, wanted = (
+        current_user(),
+        Filter(type=query.type, status=query.status, since=query.from_, until=query.to),
+    )
     lines = stream_with_context(history_export.export(user.user_id, user.seq, wanted))
     headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
     return Response(lines, mimetype="text/csv", headers=headers)

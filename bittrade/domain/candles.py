@@ -6,7 +6,7 @@ Prices are whole cents. It must not know where the prices are kept.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-INTERVALS = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}  # name → seconds
+INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14_400, "1d": 86_400}  # name → seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,31 @@ class Candle:
 def bucket(at_s: int, interval_s: int) -> int:
     """The number of the interval that a moment belongs to."""
     return at_s // interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which intervals are asked for, by number: those from `since` on, those before `until`, or the latest ones."""
+
+    limit: int
+    since: int | None = None
+    until: int | None = None
+
+    def window(self, *, oldest: int, latest: int) -> range:
+        """Return the numbers of up to `limit` intervals between the oldest with a price and the one of now.
+
+        The first ones where there is a `since`, else the last ones.
+        """
+        end = latest + 1 if self.until is None else min(latest + 1, self.until)
+        if self.since is None:
+            return range(max(oldest, end - self.limit), end)
+        begin = max(oldest, self.since)
+        return range(begin, min(end, begin + self.limit))
+
+
+def first_bucket(at_ms: int, interval_s: int) -> int:
+    """The number of the first interval that begins at a moment or after it."""
+    return -(-at_ms // (interval_s * 1000))
 
 
 def without_gaps(found: Mapping[int, Candle], *, first: int, last: int, interval_s: int) -> list[Candle]:

@@ -21,6 +21,7 @@ from bittrade.models import LimitOrderRow, Transaction
 TYPE_GROUPS = {"DEPOSIT": ("DEPOSIT_INR", "DEPOSIT_BTC"), "WITHDRAWAL": ("WITHDRAW_INR", "WITHDRAW_BTC")}
 TYPE_FILTERS = (*TYPE_NAMES, *TYPE_GROUPS)
 PENDING, CANCELLED = "PENDING", "CANCELLED"
+BY_SEQ = "uq_transactions_user_id_seq"  # an index
 _OPEN, _UNFILLED = "OPEN", ("CANCELLED", "EXPIRED")
 _ORDER_SIDES = {"LIMIT_BUY": "buy", "LIMIT_SELL": "sell"}
 _Reversed = aliased(Transaction)
@@ -127,7 +128,7 @@ def read_rows(
     query = select_rows(Transaction.user_id == user_id, *wanted.conditions(), wanted.settled())
     if wanted.before_id is not None:
         query = query.where(_is_older(session, user_id, wanted.before_id))
-        query = _along(query, "uq_transactions_user_id_seq")
+        query = along(query, BY_SEQ)
     query = query.order_by(Transaction.seq.desc())
     settled = query.limit(limit - len(pending)).offset(max(0, offset - count))
     return pending + [wire.transaction(row) for row in session.execute(settled)]
@@ -147,7 +148,20 @@ def read_older(
     is_shown = sa.or_(wanted.settled(), wanted.pending())
     query = select_rows(Transaction.user_id == user_id, *wanted.conditions(), is_shown)
     query = query.where(Transaction.seq < below_seq).order_by(Transaction.seq.desc())
-    query = _along(query, "uq_transactions_user_id_seq")
+    query = along(query, BY_SEQ)
+    return [wire.transaction(row) for row in session.execute(query.limit(limit))]
+
+
+def read_newer(
+    session: Session, user_id: int, *, limit: int, after_id: int | None, wanted: Filter
+) -> list[dict[str, Any]]:
+    """Return what is settled, oldest first: all of it, or what came after a row."""
+    query = select_rows(Transaction.user_id == user_id, *wanted.conditions(), wanted.settled())
+    if after_id is not None:
+        this = (Transaction.id == after_id, Transaction.user_id == user_id)
+        seq = session.scalar(sa.select(Transaction.seq).where(*this))
+        query = query.where(Transaction.id > after_id if seq is None else Transaction.seq > seq)
+    query = along(query.order_by(Transaction.seq), BY_SEQ)
     return [wire.transaction(row) for row in session.execute(query.limit(limit))]
 
 
@@ -169,7 +183,7 @@ def _is_older(session: Session, user_id: int, before_id: int) -> sa.ColumnElemen
     return Transaction.id < before_id if seq is None else Transaction.seq < seq
 
 
-def _along(query: sa.Select[*tuple[Any, ...]], index: str) -> sa.Select[*tuple[Any, ...]]:
+def along(query: sa.Select[*tuple[Any, ...]], index: str) -> sa.Select[*tuple[Any, ...]]:
     """Begin at the cursor. MariaDB would begin at the user's newest row and pass over all that are above the cursor:
     its estimate leaves the LIMIT out of account (bench/history.py shows the difference)."""
     for dialect in ("mysql", "mariadb"):

@@ -60,6 +60,32 @@ def list_transactions(
         "limit": limit,
         "hasMore": has_more,
         "next_before_id": rows[-1]["id"] if has_more else None,
+        "next_after_id": None,
+    }
+
+
+def list_ascending(
+    user_id: int, seq: int, *, limit: int, after_id: int | None, wanted: Filter = EVERYTHING
+) -> dict[str, Any]:
+    """One page of what is settled, oldest first and no older than `seq`.
+
+    `next_after_id` is always there: what comes later follows it.
+    """
+    rows = replica.read_own(
+        user_id,
+        seq,
+        lambda session: history.read_newer(
+            session, user_id, limit=limit + 1, after_id=after_id, wanted=wanted
+        ),
+    )
+    shown = rows[:limit]
+    return {
+        "transactions": [{**row, "cached": False} for row in shown],
+        "page": 1,
+        "limit": limit,
+        "hasMore": len(rows) > limit,
+        "next_before_id": None,
+        "next_after_id": shown[-1]["id"] if shown else after_id or 0,
     }
 
 

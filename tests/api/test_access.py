@@ -38,6 +38,8 @@ PUBLIC_BESIDES = {
     "/api/loans/terms",
     "/api/bitcoin/candles",
     "/api/market/status",
+    "/api/markets",
+    "/api/time",
     "/api/asyncapi.json",
     "/api/docs/events",
     "/",

@@ -270,7 +270,12 @@ QUERIES = [
         "x" * 5000,
     ),
 ]
-keys = st.sampled_from(["limit", "page", "before_id", "type", "status", "from", "to", "client_order_id", "x"])
+keys = st.sampled_from(
+    [
+        *("limit", "page", "before_id", "type", "status", "from", "to", "client_order_id", "x"),
+        *("order", "after_id", "cursor", "since", "until", "interval", "currency"),
+    ]
+)
 queries = st.sampled_from(QUERIES) | st.dictionaries(keys, texts, max_size=3)
 path_parts = st.sampled_from(
     ["1", "0", "-1", "1d", "9223372036854775808", "%00", "..", "%2e%2e", "%F0%9F%94%91", "x" * 300, "1 "]

@@ -85,7 +85,9 @@ def test_what_sentinel_s_address_says_reaches_its_clients() -> None:
     pool = redis_address.make_pool(url, max_connections=7, wait_s=0.5, socket_timeout=2)
     assert isinstance(pool, redis_address._MasterPool)
     assert (pool.service_name, pool.max_connections, pool.timeout) == ("mymaster", 7, 0.5)
-    assert {name: pool.connection_kwargs[name] for name in ("db", "username", "password", "socket_timeout")} == {
+    assert {
+        name: pool.connection_kwargs[name] for name in ("db", "username", "password", "socket_timeout")
+    } == {
         "db": 4,
         "username": "user",
         "password": "p/w",

@@ -3,18 +3,19 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from bittrade import messages, questions
+from bittrade import messages, questions, wire
 from bittrade.domain.pricing import Rates
 from bittrade.extensions import db
 from bittrade.questions import Question
 from bittrade.services.orders import matching
-from tests.fixtures import Person, new_user, set_price
+from tests.fixtures import Person, add_prices, new_user, set_price
 
 # A handful of rows, read whole on purpose; a user's open orders, a hundred at most, sorted on purpose.
 BOUNDED = {"settings", "orders"}
@@ -31,6 +32,10 @@ ROUTES = (
     "/api/transactions?limit=50",
     "/api/transactions?limit=50&page=2",
     "/api/transactions?limit=5&before_id=100000",
+    "/api/transactions?order=asc&limit=5&after_id=3",
+    "/api/ledger?limit=5",
+    "/api/ledger?limit=5&order=asc",
+    "/api/markets",
     "/api/events?after_seq=3",
 )
 
@@ -46,7 +51,7 @@ def person(on_mariadb: Flask) -> Person:
             assert trade(client, person).status_code == 201
     with db.engine.connect() as connection:
         connection.exec_driver_sql(
-            "ANALYZE TABLE users, balances, sessions, transactions, bitcoin_data"
+            "ANALYZE TABLE users, balances, sessions, transactions, ledger_legs, bitcoin_data"
         ).all()
     return people[PEOPLE // 2]
 
@@ -157,3 +162,32 @@ def test_matching_reads_one_range_of_an_index_a_side(on_mariadb: Flask, person: 
 )
 def test_what_reads_a_table_or_sorts_is_noticed(on_mariadb: Flask, person: Person, text: str) -> None:
     assert complaints(text, ()) != []
+
+
+@pytest.mark.timeout(180)
+def test_a_page_in_the_middle_of_a_long_statement_reads_a_page(on_mariadb: Flask, person: Person) -> None:
+    client = on_mariadb.test_client()
+    for order in ("desc", "asc"):
+        first = client.get(f"/api/ledger?limit=5&order={order}", headers=person.headers).get_json()
+        with statements() as asked:
+            path = f"/api/ledger?limit=5&order={order}&cursor={first['next_cursor']}"
+            assert client.get(path, headers=person.headers).status_code == 200
+        found = [line for text, parameters in asked for line in complaints(text, parameters)]
+        assert found == [], "\n".join(found)
+        assert any("FORCE INDEX" in text and "LIMIT" in text for text, _ in asked)
+
+
+@pytest.mark.timeout(180)
+def test_candles_of_a_window_read_its_range_of_an_index(on_mariadb: Flask) -> None:
+    add_prices(on_mariadb, *range(40_000, 41_000))
+    since = wire.timestamp(wire.now() - timedelta(seconds=59))
+    with on_mariadb.app_context(), statements() as asked:
+        path = f"/api/bitcoin/candles?interval=1m&limit=1&since={since}"
+        assert on_mariadb.test_client().get(path).status_code == 200
+    (text, parameters) = next(pair for pair in asked if "GROUP BY" in pair[0])
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("ANALYZE TABLE bitcoin_data").all()
+        plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).mappings().all()
+    grouped = next(step for step in plan if step["select_type"] == "DERIVED")
+    assert (grouped["type"], grouped["key"]) == ("range", "ix_bitcoin_data_as_of"), grouped
+    assert int(grouped["rows"]) < 200

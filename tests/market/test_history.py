@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bittrade import wire
+from bittrade.domain.candles import INTERVALS
 from bittrade.domain.money import Asset
 from bittrade.domain.trading import Action, Order
 from bittrade.extensions import db
@@ -56,7 +57,7 @@ def test_candles_are_oldest_first_without_gaps_and_begin_with_the_first_price(
     assert {later - earlier for earlier, later in itertools.pairwise(times)} == {timedelta(minutes=1)}
 
 
-@pytest.mark.parametrize(("interval", "seconds"), [("1m", 60), ("5m", 300), ("1h", 3600), ("1d", 86_400)])
+@pytest.mark.parametrize(("interval", "seconds"), INTERVALS.items())
 def test_every_interval_counts_each_price_once(on_both_databases: Flask, interval: str, seconds: int) -> None:
     now = wire.now()
     with on_both_databases.app_context():

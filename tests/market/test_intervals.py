@@ -19,7 +19,7 @@ def test_an_interval_without_a_price_is_there_and_empty() -> None:
 def test_intervals_begin_at_the_epoch() -> None:
     assert bucket(59, 60) == 0
     assert bucket(60, 60) == 1
-    assert INTERVALS == {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
+    assert INTERVALS == {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14_400, "1d": 86_400}
 
 
 def test_the_last_of_each_minute_stays() -> None:

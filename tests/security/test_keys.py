@@ -27,6 +27,8 @@ OPENED_BY: dict[tuple[str, str], set[str]] = {
     ("GET", "/api/transactions/<int:transaction_id>"): {"read", "export"},
     ("GET", "/api/transactions/<int:transaction_id>/receipt"): {"read", "export"},
     ("GET", "/api/transactions.csv"): {"read", "export"},
+    ("GET", "/api/ledger"): {"read", "export"},
+    ("GET", "/api/ledger.csv"): {"read", "export"},
     ("POST", "/api/trade"): {"trade"},
     ("POST", "/api/trade/preview"): {"trade"},
     ("POST", "/api/quote"): {"trade"},

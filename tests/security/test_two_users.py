@@ -97,6 +97,8 @@ ROWS: dict[tuple[str, str], Row] = {
         None,
         200,
     ),
+    ("GET", "/api/ledger"): lambda v: (f"/api/ledger?user_id={v.person.id}", None, 200),
+    ("GET", "/api/ledger.csv"): lambda v: (f"/api/ledger.csv?user_id={v.person.id}", None, 200),
     ("GET", "/api/transactions.csv"): lambda v: ("/api/transactions.csv", None, 200),
     ("GET", "/api/transactions/<int:transaction_id>"): lambda v: (
         f"/api/transactions/{v.transaction_id}",

@@ -2,7 +2,7 @@
 
 `price` serves and records the newest price · `basis` says whether it may be traded on · `sanity` decides which prices
 are believed · `feed` asks the sources,
-`sources` knows how they are · `data` keeps charts and sentiment · `history` serves the past, `retention` thins it ·
+`sources` knows how they are · `data` keeps charts and sentiment · `history` and `candles` serve the past, `retention` thins it ·
 `watch` reports, and tells when something changes.
 """
 
@@ -15,6 +15,7 @@ from bittrade.services.market.basis import (
     refuse_if_halted,
     trading_state,
 )
+from bittrade.services.market.candles import get_candles
 from bittrade.services.market.data import (
     get_chart,
     get_sentiment,
@@ -31,7 +32,7 @@ from bittrade.services.market.feed import (
     update_price,
     update_sentiment,
 )
-from bittrade.services.market.history import get_candles, list_history
+from bittrade.services.market.history import list_history
 from bittrade.services.market.price import (
     find_price_age_ms,
     get_current,
