@@ -116,6 +116,7 @@ class Config(BaseSettings):
 
     MIN_ORDER_INR: int = Field(1, ge=1)
     MAX_ORDER_INR: int = Field(100_000_000, ge=1, le=10**15)
+    APPROVAL_ABOVE_INR: int = Field(1_000_000, ge=0, le=10**15)
     QUOTE_LIFETIME_S: int = Field(15, ge=1, le=300)
 
     CORS_ORIGINS: Annotated[list[str], NoDecode] = ["*"]
@@ -137,6 +138,7 @@ class Config(BaseSettings):
     RATELIMIT_TRADE: RateLimit = "100 per second"
     RATELIMIT_TRANSFER: RateLimit = "100 per hour"
     RATELIMIT_TRANSFER_ADDRESS: RateLimit = "1000 per hour"
+    RATELIMIT_ADMIN: RateLimit = "600 per minute"
     RATELIMIT_KEY: RateLimit = "100 per second"
 
     @field_validator(

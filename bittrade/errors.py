@@ -129,6 +129,46 @@ class InsufficientScope(BitTradeError):
     message = "This API key may not do that"
 
 
+class AdminRequired(BitTradeError):
+    """Somebody without the role that this needs."""
+
+    code = "admin_required"
+    message = "Access denied. Admin privileges required."
+
+
+class StaffAccount(BitTradeError):
+    """One admin could become another by it, and then approve what they asked for themselves."""
+
+    code = "staff_account"
+    message = "Accounts of staff are changed by the operators' command alone"
+
+
+class ApprovalNotFound(BitTradeError):
+    code = "approval_not_found"
+    message = "Approval not found"
+
+
+class ApprovalNotPending(BitTradeError):
+    """Decided before, or too old; facts: `approval`, as it stands."""
+
+    code = "approval_not_pending"
+    message = "This approval is not pending any more"
+
+
+class OwnApproval(BitTradeError):
+    """Who asked for it decides, or whose account it is."""
+
+    code = "own_approval"
+    message = "Another admin has to decide on this"
+
+
+class TooManyApprovals(BitTradeError):
+    """Facts: `max_pending`."""
+
+    code = "too_many_approvals"
+    message = "Too many movements wait for approval. Decide on some first"
+
+
 class KeyNotFound(BitTradeError):
     """No such key, or somebody else's: nobody learns which."""
 

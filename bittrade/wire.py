@@ -49,6 +49,11 @@ def hundredths(value: int | None) -> int | float | None:
     return value // 100 if value % 100 == 0 else value / 100
 
 
+def page(name: str, rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """One page of a list, newest first, with the cursor of the next; `name` is what the rows are called."""
+    return {name: rows, "hasMore": has_more, "next_before_id": rows[-1]["id"] if has_more and rows else None}
+
+
 def balance(row: Mapping[str, int]) -> dict[str, int]:
     """The seven integers of a balance."""
     return {field: row[field] for field in BALANCE_ACCOUNTS}

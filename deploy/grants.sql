@@ -19,6 +19,7 @@ GRANT SELECT, INSERT ON `bittrade`.`transactions` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`ledger_legs` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`audit_events` TO 'bittrade_app'@'%';
 GRANT SELECT, INSERT ON `bittrade`.`traded_prices` TO 'bittrade_app'@'%';
+GRANT SELECT, INSERT ON `bittrade`.`user_notes` TO 'bittrade_app'@'%';
 
 -- Changed, never removed.
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`users` TO 'bittrade_app'@'%';
@@ -36,6 +37,8 @@ GRANT SELECT, INSERT, UPDATE ON `bittrade`.`recurring_plans` TO 'bittrade_app'@'
 GRANT SELECT, INSERT ON `bittrade`.`plan_runs` TO 'bittrade_app'@'%';
 
 GRANT SELECT, INSERT, UPDATE ON `bittrade`.`loans` TO 'bittrade_app'@'%';
+
+GRANT SELECT, INSERT, UPDATE ON `bittrade`.`approvals` TO 'bittrade_app'@'%';
 
 -- Short-lived: purged when it has served its purpose.
 GRANT SELECT, INSERT, UPDATE, DELETE ON `bittrade`.`sessions` TO 'bittrade_app'@'%';

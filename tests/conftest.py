@@ -47,6 +47,7 @@ REQUIRE = "BITTRADE_REQUIRE_SERVICES"
 NOWHERE = "http://127.0.0.1:9"
 # Everything that could point a test at a developer's own data.
 APPLICATION_VARIABLES = (
+    "APPROVAL_",
     "BITTRADE_",
     "DATABASE_",
     "DB_",

@@ -4,6 +4,7 @@ from flask import Flask
 
 from bittrade.api import (
     account,
+    admin,
     asyncapi,
     auth,
     caching,
@@ -55,6 +56,8 @@ def init_api(app: Flask) -> None:
         pages,
     ):
         app.register_blueprint(module.blueprint)
+    for blueprint in admin.BLUEPRINTS:
+        app.register_blueprint(blueprint)
     register_openapi(app)
     pages.init_pages(app)
     init_front(app)

@@ -59,10 +59,11 @@ REGISTER = (Limit("RATELIMIT_REGISTER", address),)
 WRITE = (Limit("RATELIMIT_WRITE", account),)
 TRADE = (Limit("RATELIMIT_TRADE", account),)
 TRANSFER = (Limit("RATELIMIT_TRANSFER", account), Limit("RATELIMIT_TRANSFER_ADDRESS", address))
+ADMIN = (Limit("RATELIMIT_ADMIN", account, is_shared=True),)
 NONE: tuple[Limit, ...] = ()
 KEY = (Limit("RATELIMIT_KEY", api_key, is_shared=True),)
 SETTINGS = tuple(
-    limit.setting for group in (READ, LOGIN, REGISTER, WRITE, TRADE, TRANSFER, KEY) for limit in group
+    limit.setting for group in (READ, LOGIN, REGISTER, WRITE, TRADE, TRANSFER, ADMIN, KEY) for limit in group
 )
 
 

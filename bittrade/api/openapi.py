@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from flask import Flask, Request, current_app, make_response
+from flask import Flask, Request, current_app, make_response, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response as Answers
 from spectree import SecurityScheme, SpecTree
@@ -21,7 +21,9 @@ from bittrade.api.errors import status_of
 from bittrade.api.limits import Limit
 from bittrade.api.schemas import Body, ErrorAnswer
 from bittrade.api.security import protected, public
+from bittrade.domain.roles import Role
 from bittrade.errors import (
+    AdminRequired,
     BitTradeError,
     BodyTooLarge,
     BodyTooSlow,
@@ -54,11 +56,11 @@ WITH_TOKEN = (TokenMissing, TokenInvalid, InsufficientScope)
 class StrictFlaskPlugin(FlaskPlugin):
     """Reads bodies strictly (the library takes malformed JSON for an empty object), and checks answers in tests only."""
 
-    def request_validation(self, request: Request, query: Any, json: Any, *_others: Any) -> None:
+    def request_validation(self, asked: Request, query: Any, json: Any, *_others: Any) -> None:
         """Raises the contract's error rather than the library's."""
-        request.context = Context(  # type: ignore[attr-defined]
-            _read(query, request.args.to_dict) if query else None,
-            _read(json, requests.read_object) if json else None,
+        asked.context = Context(  # type: ignore[attr-defined]
+            _read(query, asked.args.to_dict) if query else None,
+            _read(json, _body_of(json)) if json else None,
             None,
             None,
             None,
@@ -68,6 +70,13 @@ class StrictFlaskPlugin(FlaskPlugin):
         if current_app.testing:
             return super().validate_response(resp, *args)
         return make_response(resp), None
+
+
+def _body_of(schema: type[Body]) -> Callable[[], dict[str, Any]]:
+    """Return what reads the request's body; where the schema may be left out, no body at all is an empty one."""
+    if schema.MAY_BE_MISSING and not request.get_data(cache=True):
+        return dict
+    return requests.read_object
 
 
 def _read(schema: type[Body], source: Callable[[], dict[str, Any]]) -> Body:
@@ -106,12 +115,13 @@ def documented(
     status: int = 200,
     needs_token: bool = False,
     scope: Collection[str] = (),
+    roles: Collection[Role] = (),
     limit: Sequence[Limit] = limits.READ,
 ) -> Callable[[Handler], Handler]:
     """Validate a handler's input, check its token, and document it with its answer and the errors it `raises`.
 
-    A handler takes its body as an argument `json` and its query as `query`, each annotated with a schema. One of the
-    scopes is what an API key needs; `limit` is how often it may be asked.
+    `answer` is the schema of the `status`, or a dict of schemas by status. A handler takes its body as an argument `json` and its query as `query`, each annotated with a schema. One of the
+    scopes is what an API key needs, one of the `roles` what a person needs; `limit` is how often it may be asked.
     """
 
     def decorate(handler: Handler) -> Handler:
@@ -122,14 +132,18 @@ def documented(
             *(WITH_BODY if "json" in takes else ()),
             *((InvalidInput,) if "query" in takes else ()),
             *(WITH_TOKEN if needs_token else ()),
+            *((AdminRequired,) if roles else ()),
         }
+        answers = answer if isinstance(answer, dict) else {status: answer}
         validated = spec.validate(
-            resp=Answers(**{f"HTTP_{status}": answer}, **_error_answers(errors)),
+            resp=Answers(
+                **{f"HTTP_{code}": shape for code, shape in answers.items()}, **_error_answers(errors)
+            ),
             security={"token": []} if needs_token else {},
             tags=[tag],
         )(handler)
         if needs_token:
-            return protected(validated, scope=scope, limit=limit)
+            return protected(validated, scope=scope, roles=roles, limit=limit)
         return public(validated, limit=limit)
 
     return decorate

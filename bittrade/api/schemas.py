@@ -41,6 +41,7 @@ class Body(BaseModel):
     ERRORS: ClassVar[
         dict[str, type[InvalidInput]]
     ] = {}  # what a field's complaint is called, where it has a name
+    MAY_BE_MISSING: ClassVar[bool] = False  # no body at all is the same as an empty one
 
     @model_validator(mode="before")
     @classmethod
@@ -283,6 +284,8 @@ class UserAnswer(Answer):
     id: int
     email: str
     name: str
+    is_admin: Literal[0, 1]
+    role: Literal["user", "support", "admin"]
 
 
 class TokenAnswer(Answer):

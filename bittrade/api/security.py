@@ -8,7 +8,8 @@ from flask import g, request
 
 from bittrade.api import limits
 from bittrade.api.limits import Limit
-from bittrade.errors import TokenMissing
+from bittrade.domain.roles import Role
+from bittrade.errors import AdminRequired, TokenMissing
 from bittrade.services import audit, auth
 from bittrade.services.auth import Identity
 from bittrade.services.identity import bearer_of
@@ -30,11 +31,16 @@ def public(handler: Handler, *, limit: Iterable[Limit] = limits.READ) -> Handler
 
 
 def protected(
-    handler: Handler, *, scope: Collection[str] = (), limit: Iterable[Limit] = limits.READ
+    handler: Handler,
+    *,
+    scope: Collection[str] = (),
+    roles: Collection[Role] = (),
+    limit: Iterable[Limit] = limits.READ,
 ) -> Handler:
     """Only the owner of a valid token, who is then `current_user()`; or a key that has one of the scopes.
 
-    Answers 401 without a token, 403 for a bad one or a key without the scope. Without `scope` no key gets in.
+    Answers 401 without a token, 403 for a bad one, a key without the scope, or a person without one of the `roles`, if
+    any are named. Without `scope` no key gets in.
     """
     needs = scope or (auth.ACCOUNT,)
 
@@ -46,13 +52,27 @@ def protected(
             limits.check(limits.KEY)
         if limit is not limits.READ:
             limits.check(limit)
-        with audit.asked_by(g.identity):
+        if roles:
+            _require_role(g.identity, roles)
+        with audit.asked_by(g.identity, as_staff=bool(roles)):
             return handler(*args, **kwargs)
 
     guarded.access = "protected"  # type: ignore[attr-defined]
     guarded.scope = tuple(scope)  # type: ignore[attr-defined]
+    guarded.roles = frozenset(roles)  # type: ignore[attr-defined]
     guarded.limit = limit  # type: ignore[attr-defined]
     return guarded
+
+
+def _require_role(identity: Identity, roles: Collection[Role]) -> None:
+    """Raise AdminRequired, and let the audit log know who tried."""
+    try:
+        identity.require_role(roles)
+    except AdminRequired:
+        audit.record_refusal(
+            "admin_refused", cause=str(request.url_rule), user_id=identity.user_id, path=str(request.url_rule)
+        )
+        raise
 
 
 def _authenticate(needs: Collection[str]) -> Identity:

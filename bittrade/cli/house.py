@@ -11,6 +11,7 @@ from flask.cli import AppGroup, with_appcontext
 
 from bittrade.cli.operation import operation
 from bittrade.domain.pricing import TIMEFRAMES
+from bittrade.domain.roles import Role
 from bittrade.errors import NotConfirmed
 from bittrade.services import (
     audit,
@@ -25,6 +26,7 @@ from bittrade.services import (
     settings,
     traffic,
 )
+from bittrade.services.auth import staff
 from bittrade.services.funds import Funds
 
 user_group = AppGroup("user", help="Accounts.")
@@ -94,6 +96,17 @@ def enable_user(email: str) -> None:
 def unlock_user(email: str) -> None:
     """Lift the locks that failed logins have put on an account."""
     click.echo(f"user {auth.unlock_user(email)} unlocked")
+
+
+@user_group.command("role")
+@click.argument("email")
+@click.argument("role", type=click.Choice([role.value for role in Role]))
+@click.option("--why", default="by the operators' command", show_default=True)
+@operation
+def set_role(email: str, role: str, why: str) -> None:
+    """Give an account a role. Who may less than before has to log in again."""
+    before = staff.set_role(auth.get_user_id(email), Role(role), why=why)
+    click.echo(f"{email} was {before} and is {role}")
 
 
 def amounts(command: Callable[..., None]) -> Callable[..., None]:

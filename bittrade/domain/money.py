@@ -15,6 +15,7 @@ SATOSHIS_PER_BTC = 100_000_000
 MAX_AMOUNT = 10**16
 # The longest sensible amount: 16 digits, a point, 8 places and an exponent. Longer text is refused unread.
 _MAX_TEXT = 64
+_NEARLY = Decimal("0.001")
 _AMOUNT = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?", re.ASCII)
 
 
@@ -46,6 +47,19 @@ def parse_amount(value: object, asset: Asset) -> int:
     if shift > 16 or digits * 10**shift > MAX_AMOUNT:
         raise InvalidAmount("Invalid amount. Too large")
     return digits * 10**shift
+
+
+def parse_nearly_satoshis(value: Decimal) -> int:
+    """Read satoshis that a client computed as a float: within a thousandth of a whole number, at least 1.
+
+    Raises InvalidAmount.
+    """
+    if not value.is_finite() or not 0 < value <= MAX_AMOUNT:
+        raise InvalidAmount()
+    whole = int(value.to_integral_value())
+    if abs(value - whole) > _NEARLY or whole == 0:
+        raise InvalidAmount("Invalid amount. Satoshis are whole")
+    return whole
 
 
 def _text_of(value: object) -> str:

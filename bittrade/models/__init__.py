@@ -9,7 +9,7 @@ from bittrade.models.market import (
     BitcoinSentiment,
     Upstream,
 )
-from bittrade.models.operations import AuditEvent, Setting, WriteProbe
+from bittrade.models.operations import Approval, AuditEvent, Setting, UserNote, WriteProbe
 from bittrade.models.order import LimitOrderRow
 from bittrade.models.plan import PlanRun, RecurringPlan
 from bittrade.models.proof import LedgerCheckpoint, LedgerProof, TradedPrice
@@ -18,6 +18,7 @@ from bittrade.models.user import ApiKey, LoginFailure, LoginSession, User
 
 __all__ = [
     "ApiKey",
+    "Approval",
     "AuditEvent",
     "Balance",
     "BitcoinChartData",
@@ -40,5 +41,6 @@ __all__ = [
     "Transaction",
     "Upstream",
     "User",
+    "UserNote",
     "WriteProbe",
 ]

@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bittrade.domain.roles import Role
 from bittrade.extensions import db
 from bittrade.models.types import MYSQL_TABLE, BigKey, UtcDateTime, ascii_text, text
 
@@ -13,13 +14,18 @@ class User(db.Model):  # type: ignore[name-defined]
     """An account's identity. Balances live in a table of their own: see docs/adr/0003."""
 
     __tablename__ = "users"
-    __table_args__ = (MYSQL_TABLE,)
+    __table_args__ = (
+        sa.CheckConstraint(f"role IN ({', '.join(repr(role.value) for role in Role)})", name="role"),
+        MYSQL_TABLE,
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
     email: Mapped[str] = mapped_column(text(254))  # as its owner wrote it
     email_normalized: Mapped[str] = mapped_column(ascii_text(254), unique=True)  # what login compares
     name: Mapped[str] = mapped_column(text(100))
     password_hash: Mapped[str] = mapped_column(ascii_text(120))
+    # The database has the default: code of before roles opens accounts while an upgrade is on its way.
+    role: Mapped[str] = mapped_column(ascii_text(16), server_default=Role.USER.value)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Tokens without a session row (made elsewhere with our secret) are refused when issued up to this moment.
     # Each web process asks each second who has one of the last seconds.

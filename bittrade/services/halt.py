@@ -1,13 +1,14 @@
 """Stopping all trading, and resuming it: by an operator, or by the books themselves when they do not add up."""
 
 import logging
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
 from bittrade.models import Setting
-from bittrade.services import audit, ledger
+from bittrade.services import audit, ledger, rights
 from bittrade.services.ledger import Proof
 from bittrade.services.settings import TRADING_HALTED
 
@@ -24,6 +25,7 @@ def halt_trading(why: str) -> None:
 
     def work(session: Session) -> None:
         known = set(session.scalars(sa.select(Setting.key).with_for_update()))  # one halt after the other
+        rights.confirm(session)
         if TRADING_HALTED not in known:
             reason = why.encode("ascii", "replace").decode()[:_MAX_REASON]
             session.add(Setting(key=TRADING_HALTED, value=reason, updated_at=wire.now()))
@@ -39,10 +41,18 @@ def resume_trading(why: str) -> None:
 
     def work(session: Session) -> None:
         session.execute(sa.delete(Setting).where(Setting.key == TRADING_HALTED))
+        rights.confirm(session)
         audit.record(session, "trading_resumed", why=why)
 
     unit_of_work.commit(work)
     log.warning("trading resumed: %s", why)
+
+
+def find_halt() -> tuple[str, datetime] | None:
+    """Return why trading is halted and since when, or None while it is not."""
+    with unit_of_work.reading() as session:
+        row = session.get(Setting, TRADING_HALTED)
+        return None if row is None else (row.value, row.updated_at)
 
 
 def find_reason() -> str | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bittrade.errors import InsufficientScope
+from bittrade.domain.roles import Role
+from bittrade.errors import AdminRequired, InsufficientScope
 
 READ, TRADE, EXPORT, TRANSFER, LOAN = "read", "trade", "export", "transfer", "loan"
 KEY_SCOPES = (READ, TRADE, EXPORT, TRANSFER, LOAN)  # what a key may be given
@@ -31,11 +32,28 @@ class Identity:
     seq: int
     scopes: frozenset[str] = PERSON
     key_id: int | None = None
+    role: Role = Role.USER  # of a person who asks; a key has none
 
     def public(self) -> dict[str, Any]:
-        return {"id": self.user_id, "email": self.email, "name": self.name}
+        return public_user(self.user_id, self.email, self.name, self.role)
 
     def require(self, scopes: Collection[str]) -> None:
         """Raise InsufficientScope unless one of `scopes` is held."""
         if self.scopes.isdisjoint(scopes):
             raise InsufficientScope(needs=sorted(scopes), has=sorted(self.scopes))
+
+    def require_role(self, roles: Collection[Role]) -> None:
+        """Raise AdminRequired unless they have one of `roles`."""
+        if self.role not in roles:
+            raise AdminRequired()
+
+
+def public_user(user_id: int, email: str, name: str, role: Role = Role.USER) -> dict[str, Any]:
+    """Return a user as they see themselves; `is_admin` is 0 or 1, as the API's later client reads it."""
+    return {
+        "id": user_id,
+        "email": email,
+        "name": name,
+        "is_admin": int(role is Role.ADMIN),
+        "role": role.value,
+    }

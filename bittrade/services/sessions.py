@@ -16,14 +16,26 @@ MAX_LISTED = 100
 
 def list_sessions(identity: Identity) -> list[dict[str, Any]]:
     """The tokens that are good now, newest first; `current` is the one that asks."""
+    return [
+        {"id": row["jti"], **row["shown"], "current": row["jti"] == identity.jti}
+        for row in _list(identity.user_id)
+    ]
+
+
+def list_for_operator(user_id: int) -> list[dict[str, Any]]:
+    """Where somebody is logged in, without what names their tokens."""
+    return [row["shown"] for row in _list(user_id)]
+
+
+def _list(user_id: int) -> list[dict[str, Any]]:
     mine = sa.select(LoginSession).where(
-        LoginSession.user_id == identity.user_id,
+        LoginSession.user_id == user_id,
         LoginSession.revoked_at.is_(None),
         LoginSession.expires_at > wire.now(),
     )
     newest = mine.order_by(LoginSession.issued_at.desc(), LoginSession.jti).limit(MAX_LISTED)
     with unit_of_work.reading() as session:
-        return [_document(row, identity) for row in session.scalars(newest)]
+        return [{"jti": row.jti, "shown": _document(row)} for row in session.scalars(newest)]
 
 
 def end_session(identity: Identity, session_id: str) -> None:
@@ -44,13 +56,11 @@ def end_session(identity: Identity, session_id: str) -> None:
     unit_of_work.commit(work)
 
 
-def _document(row: LoginSession, identity: Identity) -> dict[str, Any]:
+def _document(row: LoginSession) -> dict[str, Any]:
     return {
-        "id": row.jti,
         "device": row.device,
         "address": row.address,
         "issued_at": wire.timestamp(row.issued_at),
         "last_seen_at": wire.timestamp(row.last_seen_at or row.issued_at),
         "expires_at": wire.timestamp(row.expires_at),
-        "current": row.jti == identity.jti,
     }

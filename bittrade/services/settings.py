@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from bittrade.domain.loans import Terms
 from bittrade.domain.pricing import Multipliers, doubts_about
 from bittrade.errors import InvalidInput, NotConfirmed
 from bittrade.models import Setting
-from bittrade.services import audit
+from bittrade.services import audit, rights
 
 DEFAULTS = {
     "buy_multiplier": "91",
@@ -32,34 +33,60 @@ def list_settings() -> dict[str, str]:
         return read_all(session)
 
 
+def list_changes() -> dict[str, datetime]:
+    """When each setting that is not at its default was changed last."""
+    with unit_of_work.reading() as session:
+        return dict(session.execute(sa.select(Setting.key, Setting.updated_at)).all())
+
+
 def set_setting(
     key: str, value: str, *, is_confirmed: bool = False, market_rate: int | None = None
 ) -> dict[str, str]:
-    """Change one setting; all of them come back. Open quotes are void by it (`services/quotes.py`).
+    """Change one setting; all of them come back. Raises as `set_settings`."""
+    return set_settings({key: value}, is_confirmed=is_confirmed, market_rate=market_rate)
+
+
+def set_settings(
+    wanted: dict[str, str],
+    *,
+    is_confirmed: bool = False,
+    market_rate: int | None = None,
+    why: str | None = None,
+) -> dict[str, str]:
+    """Change settings together; all of them come back. Open quotes are void by it (`services/quotes.py`).
 
     Raises InvalidInput for an unknown key or an unfit value, and NotConfirmed for one that may be a slip.
     """
-    if key not in DEFAULTS:
-        raise InvalidInput(f"Unknown setting {key!r}. There are: {', '.join(sorted(DEFAULTS))}")
+    if unknown := sorted(set(wanted) - set(DEFAULTS)):
+        raise InvalidInput(f"Unknown setting {unknown[0]!r}. There are: {', '.join(sorted(DEFAULTS))}")
+    facts: dict[str, Any] = {} if why is None else {"why": audit.read_reason(why)}
 
     def work(session: Session) -> dict[str, str]:
         # All rows are locked, so that two changes can't cross and leave the buy rate below the sell rate.
         rows = {row.key: row for row in session.scalars(sa.select(Setting).with_for_update())}
-        values = DEFAULTS | {name: row.value for name, row in rows.items()}
-        multipliers_before = multipliers(values)
-        before, values[key] = values[key], value
-        loan_terms(values)
-        doubts = doubts_about(multipliers_before, multipliers(values), market_rate)
-        if doubts and not is_confirmed:
-            raise NotConfirmed(f"Are you sure? {'; '.join(doubts)}")
-        if key in rows:
-            rows[key].value, rows[key].updated_at = value, wire.now()
-        else:
-            session.add(Setting(key=key, value=value, updated_at=wire.now()))
-        audit.record(session, "setting_changed", key=key, before=before, after=value)
-        return values
+        rights.confirm(session)
+        before = DEFAULTS | {name: row.value for name, row in rows.items()}
+        after = before | wanted
+        _refuse_doubtful(before, after, None if is_confirmed else market_rate, is_confirmed=is_confirmed)
+        for key, value in wanted.items():
+            if key in rows:
+                rows[key].value, rows[key].updated_at = value, wire.now()
+            else:
+                session.add(Setting(key=key, value=value, updated_at=wire.now()))
+            audit.record(session, "setting_changed", key=key, before=before[key], after=value, **facts)
+        return after
 
     return unit_of_work.commit(work)
+
+
+def _refuse_doubtful(
+    before: dict[str, str], after: dict[str, str], market_rate: int | None, *, is_confirmed: bool
+) -> None:
+    """Raise InvalidInput for values that can't be, and NotConfirmed for those that may be a slip."""
+    loan_terms(after)
+    doubts = doubts_about(multipliers(before), multipliers(after), market_rate)
+    if doubts and not is_confirmed:
+        raise NotConfirmed(f"Are you sure? {'; '.join(doubts)}")
 
 
 def multipliers(values: dict[str, str]) -> Multipliers:

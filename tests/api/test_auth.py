@@ -115,7 +115,8 @@ def test_login_answers_200_with_a_token_and_the_user(client: FlaskClient, user: 
     assert answer.status_code == 200
     body = answer.get_json()
     assert body["message"] == "Login successful"
-    assert body["user"] == {"id": user.id, "email": user.email, "name": user.name}
+    own = {"id": user.id, "email": user.email, "name": user.name}
+    assert body["user"] == {**own, "is_admin": 0, "role": "user"}
     assert client.get("/api/balance", headers=bearer(body["token"])).status_code == 200
 
 
@@ -171,7 +172,7 @@ def test_verify_answers_who_it_is(client: FlaskClient, user: Person) -> None:
     assert answer.status_code == 200
     assert answer.get_json() == {
         "valid": True,
-        "user": {"id": user.id, "email": user.email, "name": user.name},
+        "user": {"id": user.id, "email": user.email, "name": user.name, "is_admin": 0, "role": "user"},
     }
 
 

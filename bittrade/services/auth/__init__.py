@@ -1,7 +1,7 @@
 """Accounts and tokens: who somebody is, and whether their token still says so.
 
 One module a question: `emails` and `accounts` (who there is), `login`, `confirmation` and `lockout` (who knows the
-password), `tokens` (what a token says), `access` (whether it is still good).
+password), `tokens` (what a token says), `access` (whether it is still good), `staff` (what operators do to an account).
 """
 
 from bittrade.services.auth.access import authenticate, list_ended_users, logout, logout_all

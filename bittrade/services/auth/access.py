@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work, wire
+from bittrade.domain.roles import Role
 from bittrade.errors import TokenInvalid
 from bittrade.models import ApiKey, Balance, LoginSession, User
 from bittrade.questions import Question
@@ -57,6 +58,7 @@ class _Known:
 
     email: str
     name: str
+    role: Role
     seq: int
     is_disabled: bool
     tokens_revoked_at: datetime | None
@@ -76,13 +78,16 @@ def _authenticate_token(token: str) -> Identity:
     else:
         _note_seen(known.session_id, known.last_seen_at)
     jti = known.session_id or claims.fingerprint
-    return Identity(claims.user_id, known.email, known.name, jti, claims.expires_at, known.seq)
+    return Identity(
+        claims.user_id, known.email, known.name, jti, claims.expires_at, known.seq, role=known.role
+    )
 
 
 _WHO = Question(
     sa.select(
         User.email,
         User.name,
+        User.role,
         User.disabled_at,
         User.tokens_revoked_at,
         Balance.seq,
@@ -119,6 +124,7 @@ def _find(claims: Claims, token: str) -> _Known | None:
     return _Known(
         email=first.email,
         name=first.name,
+        role=Role(first.role),
         seq=first.seq,
         is_disabled=first.disabled_at is not None,
         tokens_revoked_at=first.tokens_revoked_at,

@@ -1,4 +1,4 @@
-"""Accounts: opening, changing and shutting them; for their owners and for operators."""
+"""Accounts: opening, changing and finding them; for their owners and for operators."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,9 +12,9 @@ from bittrade.domain.names import read_name
 from bittrade.errors import EmailTaken, MissingFields, UserNotFound
 from bittrade.models import Balance, User
 from bittrade.services import audit, passwords
-from bittrade.services.auth import access, confirmation, lockout
+from bittrade.services.auth import access, confirmation, staff
 from bittrade.services.auth.emails import normalize_email, read_email
-from bittrade.services.identity import Identity
+from bittrade.services.identity import Identity, public_user
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def _open(session: Session, account: dict[str, str]) -> dict[str, Any]:
     session.flush()
     session.add(Balance(user_id=user.id))
     audit.record(session, "registered", user_id=user.id)
-    return {"id": user.id, "email": user.email, "name": user.name}
+    return public_user(user.id, user.email, user.name)
 
 
 def _open_once(work: Callable[[Session], T]) -> T:
@@ -107,37 +107,21 @@ def list_users(limit: int = 1000) -> list[dict[str, Any]]:
 def disable_user(email: str) -> int:
     """Shut an account: no login, and its tokens end at once. Raises UserNotFound."""
     user_id = get_user_id(email)
-
-    def work(session: Session) -> None:
-        session.execute(sa.update(User).where(User.id == user_id).values(disabled_at=wire.now()))
-        access.revoke_all(session, user_id)
-        audit.record(session, "user_disabled", user_id=user_id)
-
-    unit_of_work.commit(work)
+    staff.disable(user_id)
     return user_id
 
 
 def enable_user(email: str) -> int:
     """Open a shut account again; the tokens and keys of before stay ended. Raises UserNotFound."""
     user_id = get_user_id(email)
-
-    def work(session: Session) -> None:
-        session.execute(sa.update(User).where(User.id == user_id).values(disabled_at=None))
-        audit.record(session, "user_enabled", user_id=user_id)
-
-    unit_of_work.commit(work)
+    staff.enable(user_id)
     return user_id
 
 
 def unlock_user(email: str) -> int:
     """Lift every lock that failed logins have put on an account. Raises UserNotFound."""
     user_id = get_user_id(email)
-
-    def work(session: Session) -> None:
-        lockout.forgive_everybody(session, user_id)
-        audit.record(session, "user_unlocked", user_id=user_id)
-
-    unit_of_work.commit(work)
+    staff.unlock(user_id)
     return user_id
 
 

@@ -9,6 +9,7 @@ known a way in. Failures are forgotten with time.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -64,6 +65,21 @@ def guesser_at_confirmation(identity: Identity, email_normalized: str) -> Guesse
     """Who is logged in and asked for the password: what others get wrong at the login is not theirs."""
     own = (_bucket("session", identity.jti),)
     return Guesser(email_normalized, own, own, identity.user_id)
+
+
+def list_locks(session: Session, user_id: int) -> list[dict[str, Any]]:
+    """Return the counts of failed logins to an account: of what kind of place, how many, and until when that locks."""
+    email = sa.select(User.email_normalized).where(User.id == user_id).scalar_subquery()
+    rows = session.scalars(sa.select(LoginFailure).where(LoginFailure.email_normalized == email))
+    return [
+        {
+            "place": row.bucket.partition(" ")[0],
+            "failures": row.failures,
+            "last_failed_at": wire.timestamp(row.last_failed_at),
+            "locked_until": None if row.locked_until is None else wire.timestamp(row.locked_until),
+        }
+        for row in rows
+    ]
 
 
 def check_lock(session: Session, guesser: Guesser) -> None:

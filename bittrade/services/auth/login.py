@@ -6,13 +6,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bittrade import unit_of_work
+from bittrade.domain.roles import Role
 from bittrade.errors import InvalidCredentials
 from bittrade.models import User
 from bittrade.services import audit, passwords
 from bittrade.services.auth import access, confirmation, lockout
 from bittrade.services.auth.emails import normalize_email
 from bittrade.services.auth.lockout import Guesser
-from bittrade.services.identity import Identity
+from bittrade.services.identity import Identity, public_user
 
 
 def login(*, email: str, password: str) -> tuple[str, dict[str, Any]]:
@@ -35,7 +36,7 @@ def login(*, email: str, password: str) -> tuple[str, dict[str, Any]]:
         audit.record(session, "logged_in", user_id=user.id)
         return access.issue(session, user.id, user.email)
 
-    return unit_of_work.commit(work), {"id": user.id, "email": user.email, "name": user.name}
+    return unit_of_work.commit(work), public_user(user.id, user.email, user.name, Role(user.role))
 
 
 def change_password(identity: Identity, *, current: str, new: str) -> None:

@@ -5,7 +5,7 @@
 """
 
 from bittrade.services.ledger.chains import extend, list_unchained, note_digest, read_digest, write_digest
-from bittrade.services.ledger.checkpoints import Standing, find_standing
+from bittrade.services.ledger.checkpoints import Standing, find_standing, list_proofs
 from bittrade.services.ledger.posting import (
     MAX_BALANCE,
     Posted,
@@ -34,6 +34,7 @@ __all__ = [
     "find_standing",
     "insert_together",
     "is_receipt_right",
+    "list_proofs",
     "list_unchained",
     "lock_balance",
     "lock_balances",

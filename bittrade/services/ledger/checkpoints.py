@@ -47,6 +47,24 @@ def find_standing() -> Standing:
     return Standing(_state(newest, ended, now), None if age is None else age // timedelta(milliseconds=1))
 
 
+def list_proofs(*, limit: int) -> list[dict[str, Any]]:
+    """Return the newest proofs, newest first: when each ran, over how much, and with what."""
+    with unit_of_work.reading() as session:
+        rows = session.scalars(sa.select(LedgerProof).order_by(LedgerProof.id.desc()).limit(limit))
+        return [
+            {
+                "id": row.id,
+                "kind": row.kind,
+                "began_at": wire.timestamp(row.began_at),
+                "ended_at": None if row.ended_at is None else wire.timestamp(row.ended_at),
+                "transactions": row.transactions,
+                "faults": row.faults,
+                "first_fault": row.first_fault,
+            }
+            for row in rows
+        ]
+
+
 def _proofs() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
         LedgerProof.kind, LedgerProof.began_at, LedgerProof.ended_at, LedgerProof.faults

@@ -7,6 +7,7 @@ are believed · `feed` asks the sources,
 """
 
 from bittrade.services.market.basis import (
+    find_rates,
     find_sell_rate,
     is_in_force,
     judge,
@@ -50,6 +51,7 @@ __all__ = [
     "fill_missing",
     "find_inr_rate",
     "find_price_age_ms",
+    "find_rates",
     "find_sell_rate",
     "get_candles",
     "get_chart",

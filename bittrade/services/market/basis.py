@@ -12,7 +12,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bittrade.domain.consensus import is_within
-from bittrade.domain.pricing import age_ms, is_stale, rates_for
+from bittrade.domain.pricing import Rates, age_ms, is_stale, rates_for
 from bittrade.domain.receipt import PriceBasis
 from bittrade.errors import BitTradeError, PriceUncertain, RatesUnavailable, TradingHalted
 from bittrade.models import BitcoinData, BitcoinPriceEvent
@@ -68,10 +68,16 @@ def judge(values: dict[str, str], row: Any, now: datetime) -> PriceBasis:
 
 def find_sell_rate(session: Session) -> int | None:
     """Return what a bitcoin brings at the newest price, however old; None before the first. To show, not to trade on."""
+    rates = find_rates(session)
+    return None if rates is None else rates.sell_inr or None
+
+
+def find_rates(session: Session) -> Rates | None:
+    """Return the rates at the newest price, however old; None before the first. To value by, not to trade on."""
     cents = session.scalar(sa.select(BitcoinData.btc_usd_cents).order_by(BitcoinData.id.desc()).limit(1))
     if cents is None:
         return None
-    return rates_for(cents, settings.read_multipliers(session)).sell_inr or None
+    return rates_for(cents, settings.read_multipliers(session))
 
 
 def trading_state(session: Session, now: datetime) -> str:

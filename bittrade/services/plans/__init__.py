@@ -10,9 +10,11 @@ from bittrade.services.plans.managing import (
     set_status,
 )
 from bittrade.services.plans.reading import (
+    count_by_status,
     find_late,
     get_for_operator,
     list_for_operator,
+    list_of_all,
     list_plans,
     list_runs,
 )
@@ -21,11 +23,13 @@ from bittrade.services.plans.running import run_due
 __all__ = [
     "PlanRequest",
     "cancel_as_operator",
+    "count_by_status",
     "create_plan",
     "end_plan",
     "find_late",
     "get_for_operator",
     "list_for_operator",
+    "list_of_all",
     "list_plans",
     "list_runs",
     "pause_as_operator",

@@ -89,6 +89,42 @@ def list_for_operator(*, user_id: int | None, status: str | None, limit: int) ->
         return [{"user_id": row.user_id, **wire.plan(row, [])} for row in rows]
 
 
+def list_of_all(
+    session: Session,
+    *,
+    limit: int,
+    before_id: int | None = None,
+    status: str | None = None,
+    user_ids: list[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return everybody's plans, newest first, each with its owner's id and its latest runs."""
+    query = sa.select(*PLAN_COLUMNS)
+    if before_id is not None:
+        query = query.where(RecurringPlan.id < before_id)
+    if status is not None:
+        query = query.where(RecurringPlan.status == status)
+    if user_ids is not None:
+        query = query.where(RecurringPlan.user_id.in_(user_ids))
+    rows = session.execute(query.order_by(RecurringPlan.id.desc()).limit(limit)).all()
+    recent = _recent_runs(session, [row.id for row in rows])
+    return [{"user_id": row.user_id, **wire.plan(row, recent[row.id])} for row in rows]
+
+
+def count_by_status(session: Session) -> dict[str, int]:
+    """Return how many plans there are, and of each state, under the names that the API's later client reads."""
+    rows = session.execute(sa.select(RecurringPlan.status, sa.func.count()).group_by(RecurringPlan.status))
+    counts: dict[str, int] = {row[0]: row[1] for row in rows}
+    names = {
+        "activeCount": PlanStatus.ACTIVE,
+        "pausedCount": PlanStatus.PAUSED,
+        "completedCount": PlanStatus.COMPLETED,
+    }
+    return {
+        "totalCount": sum(counts.values()),
+        **{name: counts.get(status, 0) for name, status in names.items()},
+    }
+
+
 def publish(user_id: int) -> None:
     """Publish the user's plans to their sockets. `load` runs when the event goes out."""
     broadcast.plans_changed(user_id, lambda: list_plans(user_id))
