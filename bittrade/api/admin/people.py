@@ -6,7 +6,7 @@ from flask import Blueprint
 
 from bittrade.api.admin.access import BY_LATER_CLIENT, CHANGING, NOTING, PREFIX, READING
 from bittrade.api.admin.answers import DoneAnswer, NoteAnswer, SupportAnswer, UsersAnswer
-from bittrade.api.admin.schemas import ListQuery, ResetPasswordBody, NoteBody, ReasonBody, ReasonQuery
+from bittrade.api.admin.schemas import ListQuery, NoteBody, ReasonBody, ReasonQuery, ResetPasswordBody
 from bittrade.api.openapi import documented
 from bittrade.api.security import current_user
 from bittrade.errors import InvalidInput, StaffAccount, TooBusy, UserNotFound, WeakPassword

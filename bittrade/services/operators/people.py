@@ -56,7 +56,7 @@ def get_user(user_id: int) -> dict[str, Any]:
     return {
         "user": {**public_user(row.id, row.email, row.name, Role(row.role)), **_document(row)},
         "balance": held.balance,
-        "portfolio": portfolio.get_portfolio(user_id),
+        "portfolio": portfolio.get_portfolio(user_id, held.balance["seq"]),
         "transactions": held.transactions,
         "orders": orders.list_for_operator(user_id=user_id, status="OPEN", limit=SHOWN),
         "plans": plans.list_for_operator(user_id=user_id, status=None, limit=SHOWN),
