@@ -14,7 +14,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web run test drill drill-market drill-orders drill-plans bench check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster bench check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ drill-orders: $(STAMP)  ## Thousands of open orders under a walking price, every
 
 drill-plans: $(STAMP)  ## Recurring plans over simulated days while those who run them are killed; ARGS=--short for half a day
 	@$(BIN)/python -m drills.plans $(ARGS)
+
+drill-cluster: $(STAMP)  ## Three Galera nodes that all write, or one behind HAProxy, some of them killed; ARGS="--short --only G2"
+	@$(BIN)/python -m drills.cluster $(ARGS)
 
 bench: $(STAMP)  ## Requests a second of the hot routes; BENCH_PEER=folder compares; ARGS="--only trade"
 	@$(BIN)/python -m bench $(ARGS)

@@ -31,19 +31,19 @@ class _Due:
 
 
 class Load:
-    """The orders of one plan on their way; `finish()` waits until each has a definite answer or was given up."""
+    """The orders of one plan on their way, each try to any of the ports; `finish()` waits until each has a definite answer or was given up."""
 
     def __init__(
         self,
         plan: Sequence[Order],
         *,
         drill: str,
-        port: int,
+        ports: Sequence[int],
         people: Sequence[Person],
         history: History,
         rng: random.Random,
     ) -> None:
-        self._drill, self._port, self._people, self._history, self._rng = drill, port, people, history, rng
+        self._drill, self._ports, self._people, self._history, self._rng = drill, ports, people, history, rng
         self._began_s = history.now()
         self._numbers = itertools.count()
         self._schedule = [(order.at_s, next(self._numbers), _Due(order)) for order in plan]
@@ -100,9 +100,9 @@ class Load:
                 self._changed.notify_all()
 
     def _send_what_is_due(self) -> None:
-        client = Client(self._port)
+        clients = [Client(port) for port in self._ports]
         while (due := self._due.get()) is not None:
-            line = self._send(client, due)
+            line = self._send(self._rng.choice(clients), due)
             is_over = line.is_definite or line.is_bug or self._now() > due.order.at_s + GIVE_UP_S
             with self._changed:
                 if is_over:
@@ -112,7 +112,8 @@ class Load:
                     again = _Due(due.order, due.attempt + 1)
                     heapq.heappush(self._schedule, (at_s, next(self._numbers), again))
                 self._changed.notify_all()
-        client.close()
+        for client in clients:
+            client.close()
 
     def _send(self, client: Client, due: _Due) -> Line:
         order, person = due.order, self._people[due.order.user]

@@ -37,7 +37,9 @@ def find_missing_programs() -> list[str]:
 class PrivateMariaDB:
     """One server process at a time on one data folder; durable at every commit, as in production."""
 
-    def __init__(self, folder: Path, *, password: str = "", **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *, password: str = "", root_password: str = "", **settings: object
+    ) -> None:
         """`settings` are further ones of the server's, with underscores for dashes."""
         if missing := find_missing_programs():
             raise ServiceMissing(f"MariaDB is not installed here: {', '.join(missing)} not on the PATH")
@@ -47,7 +49,8 @@ class PrivateMariaDB:
         # A socket's path may have at most 107 bytes: the folder is short, being a temporary one.
         self._socket = folder / "mariadb.sock"
         self._port = free_port()
-        self._password, self._root_password = password or secrets.token_hex(16), secrets.token_hex(16)
+        self._password = password or secrets.token_hex(16)
+        self._root_password = root_password or secrets.token_hex(16)
         self._settings = {name.replace("_", "-"): value for name, value in settings.items()}
         self._account = _unprivileged_account()
         self._server: subprocess.Popen[bytes] | None = None
@@ -67,6 +70,11 @@ class PrivateMariaDB:
 
     def install(self) -> None:
         """Make the data folder, start the server, make the drills' database and its user."""
+        self._make_data()
+        self.start()
+        self._make_database()
+
+    def _make_data(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._account:
             shutil.chown(self._folder, self._account)
@@ -76,7 +84,8 @@ class PrivateMariaDB:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
         if done.returncode:
             raise ServiceFailed(f"mariadb-install-db failed:\n{(done.stdout + done.stderr)[-1000:]}")
-        self.start()
+
+    def _make_database(self) -> None:
         root = pymysql.connect(unix_socket=str(self._socket), user="root")
         with root, root.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")

@@ -196,7 +196,7 @@ def drill(place: World, history: History, size: Size, seed: int) -> tuple[Client
         print(f"{size.orders} orders placed in {time.monotonic() - began:.1f} s", flush=True)
         killer = Killer(place, running, size.kill_every_s)
         plan = make_plan(rng, users=USERS, trades_per_second=size.trades_per_second, seconds=size.seconds)
-        load = Load(plan, drill="O1", port=place.web.port, people=people, history=history, rng=rng)
+        load = Load(plan, drill="O1", ports=[place.web.port], people=people, history=history, rng=rng)
         with beside([killer.kill_on, *[clients.cancel_some] * CANCELLERS]):
             load.start()
             time.sleep(size.seconds)

@@ -138,8 +138,8 @@ class Run:
     def load(self, drill: str, *, per_second: float, seconds: float) -> Load:
         rng = self.rng(drill)
         plan = make_plan(rng, users=LOAD_USERS, trades_per_second=per_second, seconds=seconds)
-        people, port = self.world.people["load"], self.world.web.port
-        return Load(plan, drill=drill, port=port, people=people, history=self.history, rng=rng).start()
+        people, ports = self.world.people["load"], [self.world.web.port]
+        return Load(plan, drill=drill, ports=ports, people=people, history=self.history, rng=rng).start()
 
     @contextmanager
     def crowd(self, sockets: int = OUR_SOCKETS) -> Iterator[Crowd]:

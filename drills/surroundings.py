@@ -170,7 +170,7 @@ def world(
     price_step_cents: int = PRICE_STEP_CENTS,
 ) -> Iterator[World]:
     """Set everything up, with the named groups of users; take everything down. `folder` keeps the logs."""
-    _copy_sources(folder / "code")
+    copy_sources(folder / "code")
     with ExitStack() as stack:
         database = database or PrivateMariaDB(folder / "mariadb")
         stack.callback(database.close)
@@ -179,15 +179,15 @@ def world(
         environment = make_environment(code=folder / "code", database_url=database.url, redis_url=redis.url)
         migrate(folder, folder / "code", environment)
         # The web server starts while the users are made: both take seconds.
-        web = stack.enter_context(_web_server(folder, environment))
+        web = stack.enter_context(web_server(folder, environment))
         people = stack.enter_context(
-            _people_and_prices(folder, environment, (seed, price_step_cents), groups)
+            people_and_prices(folder, environment, (seed, price_step_cents), groups)
         )
         web.wait_until_ready()
         yield World(database, redis, web, people, environment, folder / "code")
 
 
-def _copy_sources(code: Path) -> None:
+def copy_sources(code: Path) -> None:
     code.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():
@@ -251,7 +251,7 @@ def migrate(folder: Path, code: Path, environment: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _web_server(folder: Path, environment: Mapping[str, str]) -> Iterator[WebServer]:
+def web_server(folder: Path, environment: Mapping[str, str]) -> Iterator[WebServer]:
     command = [sys.executable, "-m", "gunicorn", "-c", str(folder / "code" / "gunicorn.conf.py"), "wsgi:app"]
     with open(folder / "web.log", "wb") as log:
         process = subprocess.Popen(
@@ -273,7 +273,7 @@ def _web_server(folder: Path, environment: Mapping[str, str]) -> Iterator[WebSer
 
 
 @contextmanager
-def _people_and_prices(
+def people_and_prices(
     folder: Path, environment: Mapping[str, str], walk: tuple[int, int], groups: Mapping[str, list[Money]]
 ) -> Iterator[dict[str, list[Person]]]:
     """The users of each group; while in here, there is a fresh price."""
