@@ -72,6 +72,7 @@ lint: $(STAMP)  ## Look for mistakes
 
 types: $(STAMP)  ## Check the types
 	@$(BIN)/mypy
+	@cd clients/python && $(CURDIR)/$(BIN)/mypy
 
 imports: $(STAMP)  ## Check the architecture's arrows
 	@$(BIN)/lint-imports
