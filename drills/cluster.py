@@ -134,7 +134,9 @@ def all_nodes_write(place: Place, size: Size, seed: int) -> Figures:
     targets = [
         Target(
             "trading again once the last node may go on alone",
-            min((line.ended_s - alone_s for line in lines if line.is_acknowledged and line.ended_s > alone_s)),
+            min(
+                (line.ended_s - alone_s for line in lines if line.is_acknowledged and line.ended_s > alone_s)
+            ),
             FAIL_OVER_LIMIT_S,
             " s",
         )
@@ -198,7 +200,10 @@ def haproxy(folder: Path, cluster: Cluster) -> Iterator[str]:
     )
     with open(folder / "haproxy.log", "wb") as log:
         process = subprocess.Popen(
-            [program, "-db", "-f", str(folder / "haproxy.cfg")], stdout=log, stderr=log, start_new_session=True
+            [program, "-db", "-f", str(folder / "haproxy.cfg")],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield cluster.nodes[0].url_through(port)

@@ -180,9 +180,7 @@ def world(
         migrate(folder, folder / "code", environment)
         # The web server starts while the users are made: both take seconds.
         web = stack.enter_context(web_server(folder, environment))
-        people = stack.enter_context(
-            people_and_prices(folder, environment, (seed, price_step_cents), groups)
-        )
+        people = stack.enter_context(people_and_prices(folder, environment, (seed, price_step_cents), groups))
         web.wait_until_ready()
         yield World(database, redis, web, people, environment, folder / "code")
 

@@ -138,8 +138,12 @@ class InsufficientScope(NotAllowed):
     code = "insufficient_scope"
 
 
-class AccessDenied(NotAllowed):
-    code = "access_denied"
+class AdminRequired(NotAllowed):
+    code = "admin_required"
+
+
+class OwnApproval(NotAllowed):
+    code = "own_approval"
 
 
 class InvalidCredentials(NotAllowed):
@@ -294,6 +298,25 @@ class AlreadyReversed(ApiError):
 
 class NotReversible(ApiError):
     code = "not_reversible"
+
+
+# --- what staff meets ---------------------------------------------------------------------------------------------
+
+
+class ApprovalNotFound(NotFound):
+    code = "approval_not_found"
+
+
+class ApprovalNotPending(ApiError):
+    code = "approval_not_pending"
+
+
+class TooManyApprovals(ApiError):
+    code = "too_many_approvals"
+
+
+class StaffAccount(ApiError):
+    code = "staff_account"
 
 
 # --- come back later ----------------------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ class User(Model):
     id: int
     email: str
     name: str
+    is_admin: int = 0
 
 
 @_value
