@@ -46,12 +46,12 @@ tests/e2e/node_modules/.installed: $(NODE_LOCK)
 	@touch $@
 
 # The page is built where node is there; without it everything but the page works, and `make run` says so.
-WEB_SOURCES := $(wildcard web/index.html web/package-lock.json web/*.ts web/src/* web/src/*/*)
+WEB_SOURCES := $(wildcard web/*.html web/package-lock.json web/*.ts web/src/* web/src/*/* web/src/*/*/*)
 
-web: $(if $(shell command -v npm),web/dist/index.html)  ## Build the trading page (needs node)
+web: $(if $(shell command -v npm),web/dist/index.html)  ## Build the trading page and the operators' page (needs node)
 
 web/dist/index.html: $(WEB_SOURCES)
-	@echo "Building the page ..."
+	@echo "Building the pages ..."
 	@cd web && npm ci --silent --no-audit --no-fund && npm run --silent build -- --logLevel warn
 	@touch $@
 

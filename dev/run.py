@@ -213,7 +213,7 @@ def must(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def create_demo_user(settings: Mapping[str, str]) -> None:
-    """Make the demo user and give it a balance, once: a second run finds it and pays nothing."""
+    """Make the demo user, give it a balance and the role admin, once: a second run finds it and pays nothing."""
     unpaid = INSTANCE / "demo-user-unpaid"  # stays behind when a run is cut off between the two commands
     was_cut_off = unpaid.exists()
     unpaid.touch()
@@ -224,6 +224,7 @@ def create_demo_user(settings: Mapping[str, str]) -> None:
     if created.returncode == 0 or was_cut_off:
         amounts = ["--inr", str(DEMO_RUPEES), "--btc", str(DEMO_SATOSHIS)]
         must(flask(settings, "balance", "deposit", DEMO_EMAIL, *amounts))
+        must(flask(settings, "user", "role", DEMO_EMAIL, "admin", "--why", "a demonstration"))
     unpaid.unlink()
 
 
@@ -346,6 +347,7 @@ def screen(base: str, price: object, facts: list[str]) -> str:
         f"BitTrade runs at {base}",
         "",
         f"  the page      {page_line(base)}",
+        f"  for operators {base}/admin",
         f"  bitcoin now   {usd} USD, buy at ₹{buy}, sell at ₹{sell}",
         f"  rates         {base}/api/market-rates",
         f"  health        {base}/api/health",

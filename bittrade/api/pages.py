@@ -1,6 +1,6 @@
-"""The trading page: the files that `make web` built, each read once and kept compressed.
+"""The trading page and the operators' page: the files that `make web` built, each read once and kept compressed.
 
-Where they were not built, the page's address answers as any that does not exist. It must not know what the page does.
+Where they were not built, the pages' addresses answer as any that does not exist. It must not know what the pages do.
 """
 
 import gzip
@@ -14,7 +14,7 @@ from bittrade.api.security import public
 from bittrade.errors import NotFound
 
 BUILT = Path("web") / "dist"
-INDEX = "index.html"
+INDEX, ADMIN = "index.html", "admin.html"
 KEY = "bittrade_pages"
 COMPRESSIBLE = ("text/", "application/javascript", "image/svg+xml")
 # Its own scripts, styles and images; its own API and socket. Nothing inline, nothing from elsewhere.
@@ -55,9 +55,14 @@ def _read(path: Path) -> File:
 @public
 def show_page() -> Response:
     """Serve the trading page."""
-    response = _serve(INDEX)
-    response.headers["Cache-Control"] = "no-cache"
-    return response
+    return _serve_page(INDEX)
+
+
+@blueprint.get("/admin")
+@public
+def show_admin() -> Response:
+    """Serve the operators' page: a door, which shows nothing to who has no role."""
+    return _serve_page(ADMIN)
 
 
 @blueprint.get("/assets/<name>")
@@ -66,6 +71,12 @@ def get_asset(name: str) -> Response:
     """Serve one of the page's files, to be kept for ever."""
     response = _serve(f"assets/{name}")
     response.headers["Cache-Control"] = FOR_EVER
+    return response
+
+
+def _serve_page(name: str) -> Response:
+    response = _serve(name)
+    response.headers["Cache-Control"] = "no-cache"
     return response
 
 

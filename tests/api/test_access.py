@@ -43,6 +43,7 @@ PUBLIC_BESIDES = {
     "/api/asyncapi.json",
     "/api/docs/events",
     "/",
+    "/admin",
     "/assets/<name>",
 }
 

@@ -2,38 +2,21 @@
 
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import PASSWORD, ROOT, System, running_system
+from tests.e2e.browsing import open_browser, require_built_pages, serious_faults, watched_pages
+from tests.e2e.conftest import PASSWORD, System, running_system
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE_MS = 20_000
 SCRIPT_LIMIT_BYTES = 110_000
-# What the browser says of an answer that is no 2xx: the page shows the refusal, and that is what it is about.
-EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of (4\d\d|503)")
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
 def system(scratch_database: str, redis_url: str, surroundings: Any) -> Iterator[System]:
-    if not (ROOT / "web" / "dist" / "index.html").exists():
-        if surroundings.must_be_real:
-            pytest.fail("the page was not built: make web", pytrace=False)
-        pytest.skip("needs npm")
+    require_built_pages(surroundings)
     with running_system(scratch_database, redis_url, MAX_PRICE_AGE_S="3600") as started:
         started.start_simulator()
         started.flask("market", "fetch")
@@ -43,40 +26,15 @@ def system(scratch_database: str, redis_url: str, surroundings: Any) -> Iterator
 
 @pytest.fixture(scope="module")
 def browser(surroundings: Any) -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        if surroundings.must_be_real:
-            pytest.fail("BITTRADE_REQUIRE_SERVICES=1 and chromium is not on the PATH", pytrace=False)
-        pytest.skip("needs chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with open_browser(surroundings) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def new_page(browser: Browser, system: System) -> Iterator[Callable[..., Page]]:
     """Open the page in a browser of its own; whatever it complains of fails the test."""
-    complaints: list[str] = []
-    contexts = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not EXPECTED.match(message.text):
-            complaints.append(message.text)
-
-    def open_page(**options: Any) -> Page:
-        context = browser.new_context(locale="en-IN", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{system.url}/")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with watched_pages(browser, f"{system.url}/") as open_page:
+        yield open_page
 
 
 @pytest.fixture
@@ -229,6 +187,20 @@ def test_nothing_sticks_out_at_any_width(
     register(page, system, inr=100_000)
     expect(page.get_by_role("region", name="Transactions")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_view(
+    new_page: Callable[..., Page], system: System, scheme: str
+) -> None:
+    page = new_page(color_scheme=scheme)
+    expect(page.get_by_test_id("buy-rate")).to_be_visible()
+    assert serious_faults(page) == []
+    register(page, system, inr=100_000)
+    assert serious_faults(page) == []
+    ask_for(page, "1000")
+    expect(page.get_by_test_id("countdown")).to_be_visible()
+    assert serious_faults(page) == []
 
 
 def test_the_first_page_is_small_and_kept(page: Page, system: System) -> None:

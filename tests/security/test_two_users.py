@@ -260,7 +260,8 @@ def belongings(app: Flask, user_id: int) -> list[Any]:
 
 
 def test_every_protected_route_has_a_row(app: Flask) -> None:
-    assert set(protected_routes(app)) == set(ROWS)
+    """But those for staff, which tests/admin/test_roles.py asks for as somebody without a role."""
+    assert {route for route in protected_routes(app) if not route[1].startswith("/api/admin/")} == set(ROWS)
 
 
 @pytest.mark.parametrize("route", ROWS, ids=" ".join)

@@ -42,3 +42,11 @@ const TYPES: Record<string, string> = {
 };
 
 export const typeName = (type: string): string => TYPES[type] ?? type.toLowerCase().replaceAll("_", " ");
+
+/** "0.0005" → 50000, by whole numbers alone; null where it is no amount of bitcoin above 0. */
+export function satoshis(text: string): number | null {
+  const found = /^₿?\s*(\d{0,8})(?:\.(\d{0,8}))?$/.exec(text.trim());
+  if (!found) return null;
+  const amount = Number(found[1] || "0") * SATOSHIS_PER_BTC + Number((found[2] ?? "").padEnd(8, "0"));
+  return amount > 0 ? amount : null;
+}

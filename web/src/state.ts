@@ -1,7 +1,8 @@
 // What the page knows, as signals: views read them, and are drawn again when they change.
 
 import { signal } from "@preact/signals";
-import { ask, Refusal, setToken } from "./api";
+import { ask, setToken } from "./api";
+import { whenTokenEnds } from "./outcome";
 import type { Balance, LimitOrder, MarketStatus, Plan, Portfolio, Rates, Transaction, User } from "./types";
 
 export const rates = signal<Rates | null>(null);
@@ -16,8 +17,9 @@ export const portfolio = signal<Portfolio | null>(null);
 export const transactions = signal<Transaction[]>([]);
 export const orders = signal<LimitOrder[]>([]);
 export const plans = signal<Plan[]>([]);
-/** The outcome of what was done last, read out by screen readers. */
-export const outcome = signal<{ text: string; isGood: boolean } | null>(null);
+
+export { attempt, outcome } from "./outcome";
+whenTokenEnds(() => forget());
 
 setInterval(() => {
   now.value = Date.now();
@@ -31,34 +33,6 @@ export function setRates(value: Rates): void {
 /** An older balance than the one that is shown says nothing. */
 export function setBalance(value: Balance): void {
   if (balance.value === null || value.seq >= balance.value.seq) balance.value = value;
-}
-
-/** Show what came of something; a refusal in the server's words. */
-export async function attempt(work: () => Promise<string>): Promise<boolean> {
-  try {
-    outcome.value = { text: await work(), isGood: true };
-    return true;
-  } catch (error) {
-    outcome.value = { text: plainly(error), isGood: false };
-    if (error instanceof Refusal && error.code === "token_invalid") forget();
-    return false;
-  }
-}
-
-function plainly(error: unknown): string {
-  if (!(error instanceof Refusal)) return "Something went wrong on this page. Please load it again.";
-  switch (error.code) {
-    case "quote_expired":
-      return "This quote has run out. Ask for a new one.";
-    case "rates_unavailable":
-      return "There is no fresh price right now, so nothing can be traded. Please try again shortly.";
-    case "price_uncertain":
-      return "The price is being confirmed. Please try again in a moment.";
-    case "trading_halted":
-      return "Trading is halted right now.";
-    default:
-      return error.message;
-  }
 }
 
 export function forget(): void {
