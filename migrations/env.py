@@ -52,12 +52,19 @@ def ending_on_sigterm():
         signal.signal(signal.SIGTERM, before)
 
 
+def keep_step(**done):
+    """Commit each step with its number. SQLite's rebuilding of a table has ended the transaction that Alembic would commit:
+    a later step that fails would take the numbers of those before it back, and not what they did."""
+    done["ctx"].connection.commit()
+
+
 def run() -> None:
     with ending_on_sigterm(), one_connection() as connection:
         context.configure(
             connection=connection,
             target_metadata=database.metadata,
             include_name=is_ours,
+            on_version_apply=keep_step,
             **current_app.extensions["migrate"].configure_args,
         )
         with context.begin_transaction():

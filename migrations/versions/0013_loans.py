@@ -31,12 +31,20 @@ INDEXES = {
     "ix_loans_liquidation": ["status", "liquidation_rate_inr"],
     "ix_loans_interest": ["status", "interest_since"],
 }
-# Watched from any rate on until its first interest is charged: that works out at which rates it is endangered.
+MAX_LTV_PCT, CALL_LTV_PCT, LIQUIDATION_LTV_PCT, YEARLY_RATE_BPS = 50, 70, 80, 1200
+TERMS = {
+    "max_ltv": MAX_LTV_PCT,
+    "call_ltv": CALL_LTV_PCT,
+    "liquidation_ltv": LIQUIDATION_LTV_PCT,
+    "yearly_rate": YEARLY_RATE_BPS,
+}
+# Watched from any rate on, until it was worked out from which.
+ANY_RATE = 2**63 - 1
 OPENED = """
 INSERT INTO loans (id, user_id, status, collateral_btc, borrowed_inr, interest_accrued, interest_micro, interest_since,
     max_ltv_pct, call_ltv_pct, liquidation_ltv_pct, yearly_rate_bps, call_rate_inr, liquidation_rate_inr, created_at)
 SELECT t.id, t.user_id, 'ACTIVE', b.collateral_btc, b.borrowed_inr, b.interest_accrued, 0, :now,
-    50, 70, 80, 1200, :any_rate, :any_rate, t.created_at
+    :max_ltv, :call_ltv, :liquidation_ltv, :yearly_rate, :any_rate, :any_rate, t.created_at
 FROM transactions t JOIN balances b ON b.user_id = t.user_id
 WHERE t.type = 'OPENING' AND b.collateral_btc + b.borrowed_inr + b.interest_accrued > 0
     AND NOT EXISTS (SELECT 1 FROM loans WHERE loans.id = t.id)
@@ -68,7 +76,37 @@ def upgrade() -> None:
         if name not in known:
             op.create_index(name, "loans", columns)
     clock = "UTC_TIMESTAMP(6)" if op.get_bind().dialect.name != "sqlite" else "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-    op.execute(sa.text(OPENED.replace(":now", clock)).bindparams(any_rate=2**63 - 1))
+    op.execute(sa.text(OPENED.replace(":now", clock)).bindparams(**TERMS, any_rate=ANY_RATE))
+    watch_opened()
+
+
+def watch_opened() -> None:
+    """Work out from which rates on the loans that were opened are watched: only so many are looked at each second."""
+    bind = op.get_bind()
+    of_any_rate = sa.text(
+        "SELECT id, collateral_btc, borrowed_inr + interest_accrued AS owed FROM loans WHERE call_rate_inr = :any_rate"
+    )
+    rates = [
+        {
+            "id": row.id,
+            "call": watched_rate(row.owed, row.collateral_btc, CALL_LTV_PCT),
+            "liquidation": watched_rate(row.owed, row.collateral_btc, LIQUIDATION_LTV_PCT),
+        }
+        for row in bind.execute(of_any_rate, {"any_rate": ANY_RATE})
+    ]
+    if rates:
+        update = "UPDATE loans SET call_rate_inr = :call, liquidation_rate_inr = :liquidation WHERE id = :id"
+        bind.execute(sa.text(update), rates)
+
+
+def watched_rate(owed: int, collateral: int, percent: int) -> int:
+    """Return the rate at which the debt, with a week's interest, is so many percent of what the collateral brings."""
+    if not owed or not collateral:
+        return 0
+    week_s, year_s = 7 * 24 * 3600, 365 * 24 * 3600
+    interest_micro = -(-owed * YEARLY_RATE_BPS * week_s * 10**6 // (10**4 * year_s))
+    ahead = owed + 2 + interest_micro // 10**6
+    return min(ANY_RATE, ahead * 10**10 // (collateral * percent))
 
 
 def create_table() -> None:
