@@ -1,6 +1,7 @@
 """The client without a server: what it refuses to send, what it asks again, what it makes of answers; and its own checks."""
 
 import ast
+import io
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from bittrade_client import ApiError, Client, Keys, Retry, Unreachable, errors, 
 from bittrade_client.errors import UnexpectedAnswer
 from bittrade_client.history import History
 from bittrade_client.money import read_amount
-from bittrade_client.terminal import bitcoin, rupees
+from bittrade_client.terminal import Screen, bitcoin, rupees
 from bittrade_client.watch import TransactionMade, Watch
 
 from bittrade.api.errors import HTTP_CODES, STATUS
@@ -337,6 +338,35 @@ def test_a_long_absence_is_filled_from_the_history() -> None:
 def test_rupees_are_grouped_as_in_india(amount: int, shown: str) -> None:
     assert rupees(amount) == shown
     assert (bitcoin(-24_420), bitcoin(None)) == ("-₿0.00024420", "")
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers what was written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_has_colours_and_a_line_that_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    screen = Screen(Terminal())
+    screen.live("buy 1")
+    screen.line("bought")
+    screen.live(screen.paint("buy 2", "32"))
+    screen.end_live()
+    assert screen.out.getvalue() == (  # type: ignore[attr-defined]
+        "\r\x1b[Kbuy 1\r\x1b[Kbought\nbuy 1\r\x1b[K\x1b[32mbuy 2\x1b[0m\n"
+    )
+
+
+def test_a_file_has_neither_and_a_terminal_no_colours_with_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Screen(io.StringIO())
+    plain.live("buy 1")
+    plain.live(plain.paint("buy 2", "32"))
+    assert plain.out.getvalue() == "buy 1\nbuy 2\n"  # type: ignore[attr-defined]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert Screen(Terminal()).paint("x", "32") == "x"
 
 
 # --- The package --------------------------------------------------------------------------------------------------

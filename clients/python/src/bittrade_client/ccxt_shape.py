@@ -180,7 +180,7 @@ class Exchange:
             {"inr": _exact(more["cost"], "cost")} if "cost" in more else {"btc": _exact(amount, "amount")}
         )
         if type == "market":
-            trade = (self.client.buy if side == "buy" else self.client.sell)(**sized, keys=keys)
+            trade = self.client.trade(side, **sized, keys=keys)
             return self._make.executed(trade, side)
         if type != "limit" or price is None:
             raise InvalidInput("An order is market, or limit with a price")

@@ -5,7 +5,6 @@ import getpass
 import json
 import sys
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -91,7 +90,7 @@ def quote(context: Context, wanted: Wanted) -> None:
 def watch(context: Context, wanted: Wanted) -> None:
     events = iter(context.client.watch(after=wanted.after, poll_s=wanted.poll))
     before: Rates | None = None
-    with closing(events):  # type: ignore[type-var]
+    try:
         for event in islice(events, wanted.count):
             if context.is_json:
                 context.tell(_json_of(event))
@@ -100,7 +99,8 @@ def watch(context: Context, wanted: Wanted) -> None:
                 before = event.rates
             else:
                 context.screen.line(_line_of(context.screen, event))
-    context.screen.end_live()
+    finally:
+        context.screen.end_live()
 
 
 def _json_of(event: watching.Event) -> dict[str, Any]:
@@ -158,8 +158,8 @@ def trade(context: Context, wanted: Wanted) -> None:
             seen.raw, f"Would {wanted.side} {bitcoin(seen.btc_amount)} for {rupees(seen.inr_amount)}"
         )
         return
-    place = client.buy if wanted.side == "buy" else client.sell
-    done = place(
+    done = client.trade(
+        wanted.side,
         **amount,
         quote=wanted.quote,
         expected_price=wanted.expected_price,

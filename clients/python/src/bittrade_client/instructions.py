@@ -1,11 +1,19 @@
 """Recurring plans, transfers and loans."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from bittrade_client.asking import Asking, Keys, when
 from bittrade_client.models import Loan, LoanTerms, Plan, PlanRun, Transfer
 from bittrade_client.money import Number, read_amount, read_units
+
+
+class Pledge(TypedDict, total=False):
+    """Collateral: `btc` or `satoshis`."""
+
+    btc: Number | None
+    satoshis: Number | None
+    keys: Keys | None
 
 
 class Instructions(Asking):
@@ -119,29 +127,23 @@ class Instructions(Asking):
         """Repay, interest first; no more is taken than is owed."""
         return self._loan(f"/api/loans/{loan_id}/repay", {"amount_inr": read_units(inr, "inr")}, keys)
 
-    def add_collateral(
-        self,
-        loan_id: int,
-        *,
-        btc: Number | None = None,
-        satoshis: Number | None = None,
-        keys: Keys | None = None,
-    ) -> Loan:
+    def add_collateral(self, loan_id: int, **pledge: Unpack[Pledge]) -> Loan:
         """Pledge more."""
-        units = read_amount(btc=btc, satoshis=satoshis).units
-        return self._loan(f"/api/loans/{loan_id}/add-collateral", {"collateral_btc": units}, keys)
+        return self._collateral(f"/api/loans/{loan_id}/add-collateral", **pledge)
 
-    def withdraw_collateral(
+    def withdraw_collateral(self, loan_id: int, **pledge: Unpack[Pledge]) -> Loan:
+        """Take collateral out, as far as the loan allows."""
+        return self._collateral(f"/api/loans/{loan_id}/withdraw-collateral", **pledge)
+
+    def _collateral(
         self,
-        loan_id: int,
+        path: str,
         *,
         btc: Number | None = None,
         satoshis: Number | None = None,
         keys: Keys | None = None,
     ) -> Loan:
-        """Take collateral out, as far as the loan allows."""
-        units = read_amount(btc=btc, satoshis=satoshis).units
-        return self._loan(f"/api/loans/{loan_id}/withdraw-collateral", {"collateral_btc": units}, keys)
+        return self._loan(path, {"collateral_btc": read_amount(btc=btc, satoshis=satoshis).units}, keys)
 
     def _loan(self, path: str, body: dict[str, Any], keys: Keys | None) -> Loan:
         reply = self._order(path, body, keys)

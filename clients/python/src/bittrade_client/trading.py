@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from bittrade_client.asking import Asking, Keys, when
 from bittrade_client.errors import OrderNotOpen
@@ -11,11 +11,32 @@ from bittrade_client.money import Number, read_amount, read_units
 from bittrade_client.transport import Request
 
 
+class Terms(TypedDict, total=False):
+    """What `buy` and `sell` take; `trade` says what each means."""
+
+    inr: Number | None
+    btc: Number | None
+    satoshis: Number | None
+    quote: Quote | str | None
+    expected_price: int | None
+    max_slippage_bps: int | None
+    keys: Keys | None
+
+
 class Trading(Asking):
     """Buying and selling. An amount is one of `inr` (rupees), `btc` (bitcoin) and `satoshis`: an int or a Decimal."""
 
-    def buy(
+    def buy(self, **terms: Unpack[Terms]) -> Trade:
+        """Buy at the rate of now, on the terms of `trade`: `buy(inr=1000)`."""
+        return self.trade("buy", **terms)
+
+    def sell(self, **terms: Unpack[Terms]) -> Trade:
+        """Sell at the rate of now, on the terms of `trade`: `sell(btc=Decimal("0.0005"))`."""
+        return self.trade("sell", **terms)
+
+    def trade(
         self,
+        side: str,
         *,
         inr: Number | None = None,
         btc: Number | None = None,
@@ -25,26 +46,12 @@ class Trading(Asking):
         max_slippage_bps: int | None = None,
         keys: Keys | None = None,
     ) -> Trade:
-        """Buy at the rate of now, or at a quote's. Raises InsufficientFunds, PriceMoved, TradingHalted and others."""
-        order = _trade("buy", inr, btc, satoshis, quote, expected_price, max_slippage_bps)
-        return self._trade(order, keys)
+        """Buy or sell at the rate of now, or at that of a `quote`.
 
-    def sell(
-        self,
-        *,
-        inr: Number | None = None,
-        btc: Number | None = None,
-        satoshis: Number | None = None,
-        quote: Quote | str | None = None,
-        expected_price: int | None = None,
-        max_slippage_bps: int | None = None,
-        keys: Keys | None = None,
-    ) -> Trade:
-        """Sell, likewise."""
-        order = _trade("sell", inr, btc, satoshis, quote, expected_price, max_slippage_bps)
-        return self._trade(order, keys)
-
-    def _trade(self, order: dict[str, Any], keys: Keys | None) -> Trade:
+        With `expected_price` one that is worse by more than `max_slippage_bps` (1 is 0.01 %) is refused. Raises
+        InsufficientFunds, PriceMoved, TradingHalted and others.
+        """
+        order = _trade(side, inr, btc, satoshis, quote, expected_price, max_slippage_bps)
         reply = self._order("/api/trade", order, keys)
         return Trade.parse(reply.body, is_replay=reply.is_replay)
 
