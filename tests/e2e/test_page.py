@@ -178,6 +178,72 @@ def test_two_tabs_agree(page: Page, new_page: Callable[..., Page], system: Syste
     expect(other.get_by_test_id("available-inr")).to_have_text("₹9,000")
 
 
+def region(page: Page, name: str) -> Any:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def test_rupees_are_sent_to_another_user_once(page: Page, system: System) -> None:
+    friend = system.new_person()
+    register(page, system, inr=10_000)
+    transfers = region(page, "Transfers")
+    transfers.get_by_label("Send to").fill(friend.email)
+    transfers.get_by_label("How much to send").fill("250")
+    transfers.get_by_role("button", name="Send", exact=True).click()
+    expect(transfers).to_contain_text("It cannot be taken back")
+    transfers.get_by_role("button", name="Send now").dblclick(delay=5)
+    expect(status(page)).to_contain_text("Sent ₹250 to Person")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹9,750")
+    expect(region(page, "Transactions")).to_contain_text("Sent")
+
+
+def test_a_loan_is_taken_and_repaid(page: Page, system: System) -> None:
+    register(page, system, inr=100_000)
+    ask_for(page, "50000")
+    confirm(page).click()
+    expect(status(page)).to_contain_text("Bought")
+    loans = region(page, "Loans")
+    loans.get_by_label("Bitcoin to pledge").fill("0.001")
+    loans.get_by_label("Rupees to borrow").fill("1000")
+    loans.get_by_role("button", name="Borrow", exact=True).click()
+    expect(status(page)).to_contain_text("Borrowed ₹1,000")
+    expect(page.get_by_test_id("available-inr")).to_have_text("₹51,000")
+    expect(loans.get_by_role("listitem")).to_contain_text("owed against")
+    loans.get_by_label("How many rupees").fill("5000")
+    loans.get_by_role("button", name="Repay", exact=True).click()
+    expect(status(page)).to_contain_text("Nothing is owed any more")
+    loans.get_by_label("What to do").select_option(label="Take back collateral")
+    loans.get_by_label("How much bitcoin").fill("0.001")
+    loans.get_by_role("button", name="Take back collateral").click()
+    expect(status(page)).to_contain_text("The loan has ended")
+    expect(loans.get_by_role("listitem")).to_have_count(0)
+
+
+def test_the_account_s_own_settings(page: Page, system: System) -> None:
+    email = register(page, system)
+    system.post("/api/auth/login", {"email": email, "password": PASSWORD})
+    page.get_by_role("button", name="Account settings").click()
+    profile = region(page, "Profile")
+    name = profile.get_by_role("form", name="Change name")
+    name.get_by_label("New name").fill("Asha Rao")
+    name.get_by_label("Current password").fill("not my password")
+    name.get_by_role("button", name="Change name").click()
+    expect(status(page)).to_contain_text("The current password is not right")
+    name.get_by_label("Current password").fill(PASSWORD)
+    name.get_by_role("button", name="Change name").click()
+    expect(profile).to_contain_text("Asha Rao")
+    sessions = region(page, "Sessions")
+    sessions.get_by_role("button", name="End session").click()
+    expect(status(page)).to_contain_text("That session has ended")
+    keys = region(page, "API keys")
+    keys.get_by_label("What for").fill("bot")
+    keys.get_by_role("button", name="Make key").click()
+    expect(keys.locator("code")).to_contain_text("bt_")
+    keys.get_by_role("button", name="Revoke").click()
+    expect(keys.get_by_role("listitem")).to_have_count(0)
+    expect(region(page, "Activity")).to_contain_text("registered")
+    assert serious_faults(page) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_nothing_sticks_out_at_any_width(
@@ -185,7 +251,8 @@ def test_nothing_sticks_out_at_any_width(
 ) -> None:
     page = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     register(page, system, inr=100_000)
-    expect(page.get_by_role("region", name="Transactions")).to_be_visible()
+    page.get_by_role("button", name="Account settings").click()
+    expect(page.get_by_role("region", name="Activity")).to_contain_text("registered")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

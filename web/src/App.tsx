@@ -1,5 +1,7 @@
 // The page: what everybody sees, and below it what belongs to who has logged in.
 
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { Account } from "./views/Account";
 import { BalanceView } from "./views/Balance";
 import { ChartView } from "./views/Chart";
@@ -9,6 +11,15 @@ import { Plans } from "./views/Plans";
 import { Price } from "./views/Price";
 import { Transactions } from "./views/Transactions";
 import { isOnline, outcome, rates, status, user } from "./state";
+
+/** What not everybody needs is another file, which comes after the login. */
+function Later() {
+  const [Views, setViews] = useState<ComponentType | null>(null);
+  useEffect(() => {
+    void import("./views/Later").then((module) => setViews(() => module.Later));
+  }, []);
+  return Views && <Views />;
+}
 
 export function App() {
   const isIn = user.value !== null;
@@ -43,6 +54,7 @@ export function App() {
         <ChartView />
         {isIn && <OpenOrders />}
         {isIn && <Plans />}
+        {isIn && <Later />}
         {isIn && <Transactions />}
       </main>
       <footer>

@@ -2,10 +2,16 @@
 
 import { io } from "socket.io-client";
 import { ask, getToken } from "./api";
-import { forget, isOnline, orders, plans, refresh, setBalance, setRates, status, transactions } from "./state";
-import type { Balance, LimitOrder, MarketStatus, Plan, Rates, Transaction } from "./types";
+import { forget, isOnline, loans, orders, outcome, plans, refresh, setBalance, setRates, status, transactions } from "./state";
+import type { Balance, LimitOrder, Loan, MarketStatus, Plan, Rates, Transaction } from "./types";
 
 const socket = io({ transports: ["websocket"] });
+
+const WARNINGS: Record<string, string> = {
+  margin_call: "A loan of yours is close to being liquidated. Repay, or pledge more.",
+  partial_liquidation: "Some of the collateral of a loan of yours was sold.",
+  full_liquidation: "All collateral of a loan of yours was sold.",
+};
 
 export function start(): void {
   socket.on("connect", () => {
@@ -26,6 +32,11 @@ export function start(): void {
     orders.value = order.status === "OPEN" ? [order, ...others] : others;
   });
   socket.on("user_dca_plans_update", (value: { plans: Plan[] }) => (plans.value = value.plans));
+  socket.on("user_loan_update", ({ loan, reason }: { loan: Loan; reason: string }) => {
+    const others = loans.value.filter((each) => each.id !== loan.id);
+    loans.value = loan.status === "ACTIVE" ? [loan, ...others] : others;
+    if (WARNINGS[reason]) outcome.value = { text: WARNINGS[reason], isGood: false };
+  });
   socket.on("authentication_error", () => {
     if (getToken()) forget();
   });

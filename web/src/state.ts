@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { ask, setToken } from "./api";
 import { whenTokenEnds } from "./outcome";
-import type { Balance, LimitOrder, MarketStatus, Plan, Portfolio, Rates, Transaction, User } from "./types";
+import type { Balance, LimitOrder, Loan, MarketStatus, Plan, Portfolio, Rates, Transaction, User } from "./types";
 
 export const rates = signal<Rates | null>(null);
 /** When `rates` came, by this machine's clock: its age goes on from there. */
@@ -17,6 +17,7 @@ export const portfolio = signal<Portfolio | null>(null);
 export const transactions = signal<Transaction[]>([]);
 export const orders = signal<LimitOrder[]>([]);
 export const plans = signal<Plan[]>([]);
+export const loans = signal<Loan[]>([]);
 
 export { attempt, outcome } from "./outcome";
 whenTokenEnds(() => forget());
@@ -43,17 +44,20 @@ export function forget(): void {
   transactions.value = [];
   orders.value = [];
   plans.value = [];
+  loans.value = [];
 }
 
 /** Read everything of the user that no event brings. */
 export async function refresh(): Promise<void> {
   if (user.value === null) return;
-  const [held, open, recurring] = await Promise.all([
+  const [held, open, recurring, owed] = await Promise.all([
     ask<Portfolio>("/portfolio"),
     ask<{ orders: LimitOrder[] }>("/orders?status=OPEN"),
     ask<{ plans: Plan[] }>("/dca-plans"),
+    ask<{ loans: Loan[] }>("/loans?status=ACTIVE"),
   ]);
   portfolio.value = held;
   orders.value = open.orders;
   plans.value = recurring.plans;
+  loans.value = owed.loans;
 }

@@ -105,3 +105,21 @@ export interface Sentiment {
   fear_greed_value: number;
   fear_greed_classification: string;
 }
+
+export interface Loan {
+  id: number;
+  status: string;
+  collateral_btc: number;
+  debt_inr: number;
+  ltv_pct: number | null;
+  liquidation_rate_inr: number | null;
+  available_to_borrow_inr: number;
+  margin_called_at: string | null;
+}
+
+export interface LoanTerms {
+  max_ltv_pct: number;
+  margin_call_ltv_pct: number;
+  liquidation_ltv_pct: number;
+  yearly_rate_bps: number;
+}
