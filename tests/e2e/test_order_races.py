@@ -1,4 +1,4 @@
-"""Orders and plans under races: two web workers, and matchers and runners of this process, on one MariaDB.
+"""Orders, plans, transfers and loans under races: two web workers, and matchers and runners of this process, on one MariaDB.
 
 Requests of one user queue up inside one process; across processes only the database decides, and that is what is tried.
 """
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 import requests
+import sqlalchemy as sa
 from flask import Flask
 
 from bittrade import unit_of_work
 from bittrade.extensions import db, socketio
-from bittrade.services import ledger, orders, plans
+from bittrade.models import LimitOrderRow
+from bittrade.services import ledger, loans, orders, plans
 from tests.e2e.conftest import System, running_system
 from tests.fixtures import Person, build_app, new_user, set_price, together
 
@@ -41,8 +43,11 @@ class House:
     def cancel(self, person: Person, order_id: int) -> int:
         return self.ask("DELETE", f"/api/orders/{order_id}", person).status_code
 
-    def status(self, person: Person, order_id: int) -> str:
-        return str(self.ask("GET", f"/api/orders/{order_id}", person).json()["status"])
+    def statuses(self, order_ids: list[int]) -> dict[int, str]:
+        """How these orders stand, from the database."""
+        with self.app.app_context(), unit_of_work.reading() as session:
+            query = sa.select(LimitOrderRow.id, LimitOrderRow.status).where(LimitOrderRow.id.in_(order_ids))
+            return dict(session.execute(query).tuples().all())
 
     def rupees(self, person: Person) -> tuple[int, int]:
         """Available and reserved, from the database."""
@@ -53,6 +58,11 @@ class House:
     def inside(self, work: Callable[[], int]) -> int:
         with self.app.app_context():
             return work()
+
+    def count(self, kind: str, person: Person) -> int:
+        """How many transactions of a type a person has."""
+        rows = self.ask("GET", f"/api/transactions?type={kind}", person).json()["transactions"]
+        return len(rows)
 
     def verify(self) -> None:
         with self.app.app_context():
@@ -86,7 +96,7 @@ def test_cancel_against_fill_200_times_has_one_winner_and_moves_the_money_once(h
     filled = dict.fromkeys((person.id for person in people), 0)
     for _ in range(20):
         set_price(house.app, HIGH)
-        ids = [house.place(person, 100) for person in people]
+        ids = together(len(people), lambda number: house.place(people[number], 100))
         set_price(house.app, LOW)
 
         def race(number: int, ids: list[int] = ids) -> int:
@@ -97,8 +107,9 @@ def test_cancel_against_fill_200_times_has_one_winner_and_moves_the_money_once(h
         *answers, one, other = together(len(people) + 2, race)
         assert set(answers) <= {200, 409}
         assert answers.count(409) == one + other  # who could not cancel was filled, by one of two matchers
+        ends = house.statuses(ids)
         for person, order_id, answer in zip(people, ids, answers, strict=True):
-            ended = house.status(person, order_id)
+            ended = ends[order_id]
             assert ended == ("CANCELLED" if answer == 200 else "FILLED")
             filled[person.id] += ended == "FILLED"
     for person in people:
@@ -158,4 +169,55 @@ def test_a_plan_that_is_paused_while_it_runs_ran_once_or_not_at_all(house: House
         assert [run["outcome"] for run in runs] in ([], ["executed"])
         executed += len(runs)
     assert house.rupees(person) == (10_000 - 100 * executed, 0)
+    house.verify()
+
+
+@pytest.mark.timeout(180)
+def test_users_who_send_to_each_other_at_once_see_no_deadlock(house: House) -> None:
+    pair = [new_user(house.app, inr=1000) for _ in range(2)]
+
+    def cross(number: int) -> list[int]:
+        sender, recipient = pair[number % 2], pair[1 - number % 2]
+        body = {"recipientEmail": recipient.email, "amount": 1 + number, "currency": "inr"}
+        return [house.ask("POST", "/api/send-transaction", sender, body).status_code for _ in range(10)]
+
+    statuses = together(8, cross)
+    assert {status for row in statuses for status in row} == {200}
+    to_second, to_first = 10 * (1 + 3 + 5 + 7), 10 * (2 + 4 + 6 + 8)
+    assert house.rupees(pair[0]) == (1000 + to_first - to_second, 0)
+    assert house.rupees(pair[1]) == (1000 + to_second - to_first, 0)
+    house.verify()
+
+
+@pytest.mark.timeout(180)
+def test_repay_against_liquidation_never_sells_what_was_healed(house: House) -> None:
+    """A fifth of the debt heals a loan at 83 %: whoever repays before the sale keeps all that they pledged."""
+    kept = sold_in_all = 0
+    for _ in range(3):
+        set_price(house.app, HIGH)
+        people = [new_user(house.app, inr=10_000, btc=1_000_000) for _ in range(8)]
+        body = {"collateral_btc": 1_000_000, "borrow_inr": 19_800}
+        ids = [house.ask("POST", "/api/loans", person, body).json()["id"] for person in people]
+        set_price(house.app, 27_000)
+
+        def race(number: int, ids: list[int] = ids, people: list[Person] = people) -> int:
+            if number >= len(people):
+                return house.inside(lambda: loans.watch()[0])
+            path = f"/api/loans/{ids[number]}/repay"
+            return house.ask("POST", path, people[number], {"amount_inr": 4_000}).status_code
+
+        *answers, one, other = together(len(people) + 2, race)
+        assert set(answers) == {200}
+        sold = 0
+        for person, loan_id in zip(people, ids, strict=True):
+            loan = house.ask("GET", f"/api/loans/{loan_id}", person).json()
+            sales = house.count("PARTIAL_LIQUIDATION", person)
+            assert sales <= 1
+            assert (loan["collateral_btc"] == 1_000_000) == (sales == 0)
+            assert loan["ltv_pct"] < 80
+            sold += sales
+        assert one + other == sold
+        assert house.inside(lambda: loans.watch()[0]) == 0
+        kept, sold_in_all = kept + len(people) - sold, sold_in_all + sold
+    assert kept + sold_in_all == 24
     house.verify()
