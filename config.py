@@ -62,6 +62,8 @@ class Config(BaseSettings):
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     LOG_REQUESTS: bool = False
+    METRICS_PORT: int = Field(0, ge=0, le=65535)  # 0: no metrics
+    METRICS_HOST: str = "127.0.0.1"
     # Node's variable, which the first server read. Flask has a setting of that name, so it has another one here.
     DEBUG_PARTS: Annotated[list[str], NoDecode] = Field([], validation_alias="DEBUG")
 
@@ -190,6 +192,8 @@ class Config(BaseSettings):
         self.SOCKET_TRANSPORTS = self.SOCKET_TRANSPORTS or (
             ["websocket"] if self.WEB_CONCURRENCY > 1 else both
         )
+        if self.METRICS_PORT == self.PORT:
+            raise ValueError("METRICS_PORT is the public port: metrics need one of their own")
         if not set(self.SOCKET_TRANSPORTS) <= set(both):
             raise ValueError("SOCKET_TRANSPORTS takes 'polling' and 'websocket'")
         self.RATELIMIT_LOGIN = self.RATELIMIT_LOGIN or self._share_of_hashes()

@@ -6,6 +6,10 @@ monkey.patch_all()  # before anything else is imported: what comes first keeps u
 # worker, the scheduler, Alembic and the tests are plain blocking processes.
 
 import os
+import shutil
+import signal
+import sys
+import tempfile
 from logging import INFO
 
 from dotenv import dotenv_values
@@ -55,8 +59,6 @@ loglevel = (env.get("LOG_LEVEL") or "info").lower()
 
 def import_config():
     """Import config.py for this once: every worker would inherit it, also after a reload that should bring a new one."""
-    import sys
-
     import config
 
     for name in ("config", "database_url", "redis_address"):
@@ -83,6 +85,27 @@ class ModeFirst(Logger):
 
 logger_class = ModeFirst
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name, which workers read when they import it
+
+
+def start_exporter(server):
+    """Start the process that serves the workers' metrics (exporter.py), unless it runs or is not wanted."""
+    folder = os.environ.get(METRICS_FOLDER)
+    if folder is None or is_running(getattr(server, "exporter", None)):
+        return
+    program = [sys.executable, os.path.join(pythonpath, "exporter.py"), "--folder", folder, "--beside", str(os.getpid())]
+    others = {name: value for name, value in os.environ.items() if name not in (METRICS_FOLDER, "NOTIFY_SOCKET")}
+    # Not by way of subprocess, which would have gevent watch this process' children; and without the listening sockets.
+    sockets = [(os.POSIX_SPAWN_CLOSE, listener.fileno()) for listener in server.LISTENERS]
+    server.exporter = os.posix_spawn(sys.executable, program, others, file_actions=sockets)
+
+
+def is_running(pid):
+    try:
+        return pid is not None and os.kill(pid, 0) is None
+    except ProcessLookupError:
+        return False
+
 
 def on_starting(server):
     """Refuse in the master, before the port is bound: a worker that refuses would only be started again, for ever."""
@@ -90,6 +113,36 @@ def on_starting(server):
     loaded.check_redis_servers()
     if loaded.is_sqlite and server.num_workers > 1:
         server.log.warning("SQLite has one writer: %s workers will wait for each other", server.num_workers)
+    os.environ.pop(METRICS_FOLDER, None)  # another program's, or that of the master that started this one
+    if int(env.get("METRICS_PORT") or "0"):
+        os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="bittrade-metrics-")
+        start_exporter(server)
+
+
+def on_reload(server):
+    """Let the exporter be of the new code too."""
+    if is_running(getattr(server, "exporter", None)):
+        os.kill(server.exporter, signal.SIGKILL)
+        server.exporter = None
+    start_exporter(server)
+
+
+def pre_fork(server, worker):
+    """See that the exporter is there with each new worker."""
+    start_exporter(server)
+
+
+def worker_exit(server, worker):
+    """Write down what was counted in the last second."""
+    writer = getattr(worker, "vitals", None)
+    if writer is not None:
+        writer.write()
+
+
+def on_exit(server):
+    """Leave nothing behind. The exporter notices that its master is gone."""
+    if METRICS_FOLDER in os.environ:
+        shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)
 
 
 def post_fork(server, worker):
@@ -99,18 +152,14 @@ def post_fork(server, worker):
 
 def nworkers_changed(server, new_value, old_value):
     """Replace the one worker that took polling when it gets company (SIGTTIN): polling is lost among several."""
-    import signal
-
     if old_value == 1 and new_value > 1:
         server.kill_workers(signal.SIGTERM)
 
 
 def post_worker_init(worker):
     """The application is loaded: from now on the worker's end is also its sockets' end, with a close frame each."""
-    import sys
-
-    from bittrade import logs, sockets, unit_of_work
-    from bittrade.api import server
+    from bittrade import logs, metrics, sockets, unit_of_work
+    from bittrade.api import server, vitals
 
     if env.get("LOG_FORMAT") == "json":  # from here on with ids, and without secrets
         for handler in worker.log.error_log.handlers:
@@ -123,4 +172,6 @@ def post_worker_init(worker):
             worker.log.error("BitTrade will not start: %s", fault)
             sys.exit(WORKER_BOOT_ERROR)
         server.guard(worker)
+        if metrics.is_on:
+            worker.vitals = vitals.start(worker.wsgi)
     sockets.dismiss_all_with(worker)

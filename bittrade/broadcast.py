@@ -14,8 +14,7 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from bittrade import wire
-from bittrade.counters import counts
+from bittrade import metrics, wire
 from bittrade.errors import BitTradeError
 from bittrade.extensions import is_gevent, socketio
 
@@ -93,10 +92,10 @@ class _Event:
                 json.dumps(payload, allow_nan=False)
                 socketio.emit(self.name, payload, to=self.to)
         except BitTradeError as error:
-            counts["events failed"] += 1
+            metrics.EVENTS.count("failed")
             log.warning("could not broadcast %s: %s", self.name, error.message)
         except Exception:
-            counts["events failed"] += 1
+            metrics.EVENTS.count("failed")
             log.exception("could not broadcast %s", self.name)
 
 
@@ -114,7 +113,7 @@ class _Outbox:
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
-            counts["events failed"] += 1
+            metrics.EVENTS.count("dropped")
             log.error("dropped %s: %d events are waiting to be published", event.name, _MAX_WAITING)
 
     def _publish_forever(self) -> None:

@@ -16,6 +16,7 @@ import orjson
 from flask import current_app
 from redis.exceptions import RedisError, ResponseError
 
+from bittrade import metrics
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import cache_redis, own
 from bittrade.logs import warn_seldom
@@ -93,6 +94,23 @@ _breaker = _Breaker()
 
 def get(key: str) -> dict[str, Any] | None:
     """The JSON object that `put` kept under `key`, or None. What anybody else wrote there is a miss."""
+    held = _read(key)
+    _count(key, is_hit=held is not None)
+    return held
+
+
+def _count(key: str, *, is_hit: bool) -> None:
+    if metrics.is_on:
+        metrics.CACHE.count(_family_of(key), "hit" if is_hit else "miss")
+
+
+def _family_of(key: str) -> str:
+    """Return a key without whose it is: `user_balance_7` and `chart_data_1d` are one of many."""
+    family, _, which = key.rpartition("_")
+    return family if which[:1].isdigit() else key
+
+
+def _read(key: str) -> dict[str, Any] | None:
     raw = _breaker.call(lambda: cache_redis().get(own(key)))
     if raw is None:
         return None
@@ -124,8 +142,10 @@ def list_values(prefix: str) -> list[dict[str, Any]] | None:
 
 def get_for(key: str, seq: int) -> Any | None:
     """A user's value under `key`, if it was made at exactly this `seq`."""
-    held = get(key)
-    return held.get("value") if held is not None and held.get("seq") == seq else None
+    held = _read(key)
+    is_hit = held is not None and held.get("seq") == seq
+    _count(key, is_hit=is_hit)
+    return held.get("value") if held is not None and is_hit else None
 
 
 def put_for(key: str, seq: int, value: Any, ttl_s: int) -> None:
@@ -219,8 +239,10 @@ def get_or_fill(
     While one loads, the others are served what is there if it `is_usable`; without that they wait for the one, in other
     processes for FILL_WAIT_S at most. With the database away, anything that is there is served.
     """
-    held = get(key)
-    if held is not None and is_fresh(held):
+    held = _read(key)
+    has_fresh = held is not None and is_fresh(held)
+    _count(key, is_hit=has_fresh)
+    if has_fresh:
         return held, True
     place = (id(current_app._get_current_object()), key)  # type: ignore[attr-defined]
     with _flights_lock:
@@ -282,7 +304,7 @@ def _wait_for(key: str, is_fresh: Test) -> dict[str, Any] | None:
     deadline = time.monotonic() + FILL_WAIT_S
     while time.monotonic() < deadline:
         time.sleep(0.02)
-        value = get(key)
+        value = _read(key)
         if value is not None and is_fresh(value):
             return value
     return None

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from flask import current_app
+from flask import Flask, current_app
 from pymysql.constants import CLIENT
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 
-from bittrade import database
+from bittrade import database, query_times
 from bittrade.database import Meaning, meaning_of
 from bittrade.extensions import db
 
@@ -191,13 +191,14 @@ class Transaction:
             self._is_open = False
 
     def _send(self, statements: Sequence[str], answers: list[Rows]) -> list[Rows]:
-        cursor = self._connection.cursor()
+        cursor, began = self._connection.cursor(), query_times.begin()
         try:
             cursor.execute("; ".join(statements))
             answers.append(list(cursor.fetchall()))
             while cursor.nextset():
                 answers.append(list(cursor.fetchall()))
         finally:
+            query_times.end(began)
             cursor.close()
         return answers
 
@@ -233,6 +234,11 @@ def plain_engine(name: str, *, size: int) -> Engine:
         _dispose_with(db.engine, engine)
         current_app.extensions[name] = engine
     return engine
+
+
+def list_plain_engines(app: Flask) -> list[Engine]:
+    """Return the pools that `plain_engine` has made."""
+    return [engine for engine in app.extensions.values() if isinstance(engine, Engine)]
 
 
 def _dispose_with(ours: Engine, plain: Engine) -> None:

@@ -13,7 +13,7 @@ from flask import current_app
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from bittrade import database, messages, unit_of_work
+from bittrade import database, messages, query_times, unit_of_work
 from bittrade.database import Meaning, meaning_of
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import db
@@ -79,6 +79,7 @@ def _ask_once(engine: Engine, text: str, parameters: dict[str, Any]) -> Rows | N
 def _send(connection: DBAPIConnection, text: str, parameters: dict[str, Any]) -> Rows | None:
     """The rows; None where the server is not fit."""
     cursor: Any = connection.cursor()
+    began = query_times.begin()
     try:
         cursor.execute(text, parameters)
         is_fit = database.says_fit(cursor.fetchone())
@@ -87,6 +88,7 @@ def _send(connection: DBAPIConnection, text: str, parameters: dict[str, Any]) ->
         cursor.nextset()
         return rows if is_fit else None
     finally:
+        query_times.end(began)
         cursor.close()
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from bittrade import metrics
 from bittrade.database import MEND, Meaning, find_schema_fault, guard, meaning_of
 from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy, WrongSchema
 from bittrade.extensions import WRITING, db
@@ -119,12 +120,14 @@ def commit(work: Callable[[Session], T]) -> T:
                 writes().committed_at = time.monotonic()
                 return result
         except _CommitFailed as error:
+            metrics.UNKNOWN_OUTCOMES.count()
             _log(error.__cause__)
             raise OutcomeUnknown(retry_after_s=1) from error.__cause__
         except (exc.DBAPIError, exc.TimeoutError) as error:
             is_last = attempt == MAX_TRIES or time.monotonic() - began > RETRY_FOR_S
             if is_last or meaning_of(error) is not Meaning.RETRY:
                 raise _translated(error) from error
+        metrics.DATABASE_RETRIES.count()
         time.sleep(random.uniform(0.005, 0.05) * attempt)  # noqa: S311 - spreads retries, no secret
     raise AssertionError("unreachable: the last try returns or raises")
 
@@ -244,6 +247,7 @@ def _translated(error: exc.SQLAlchemyError) -> Exception:
 def _log(error: BaseException | None) -> None:
     """Write what the server said, without the statement."""
     meaning = meaning_of(error)
+    metrics.DATABASE_ERRORS.count(meaning.name.lower())
     if meaning is Meaning.STORAGE:
         writes().storage_failed_at = time.monotonic()
     reason = error.orig if isinstance(error, exc.DBAPIError) else error

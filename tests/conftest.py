@@ -60,6 +60,7 @@ APPLICATION_VARIABLES = (
     "KRAKEN_",
     "LEDGER_",
     "MAX_PRICE_",
+    "METRICS_",
     "PRICE_",
     "RATELIMIT_",
 )

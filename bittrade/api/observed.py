@@ -13,7 +13,7 @@ from typing import Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from bittrade import logs
+from bittrade import logs, metrics, query_times
 
 log = logging.getLogger("bittrade.requests")
 ID = "bittrade.request_id"  # in the environment, as the next
@@ -33,28 +33,29 @@ def request_id(sent: str | None) -> str:
 
 
 class Observed:
-    """WSGI around an application. With `has_lines` each answer is a line."""
+    """WSGI around an application: each answer is counted where metrics are on, and a line where there are to be lines."""
 
     def __init__(self, inner: App, *, has_lines: bool) -> None:
         self._inner = inner
         self._has_lines = has_lines
+        self._is_watching = has_lines or metrics.is_on
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ[ID] = request_id(environ.get("HTTP_X_REQUEST_ID"))
         logs.belongs_to(request_id=environ[ID])
         if environ.get("PATH_INFO", "").startswith(SOCKETS):
             return self._inner(environ, start_response)
-        if not self._has_lines or UNCOUNTED in environ:
+        if not self._is_watching or UNCOUNTED in environ:
             return ClosingIterator(self._inner(environ, start_response), logs.belongs_to)
         environ[SEEN] = {}
-        answer = _Answer(environ)
+        answer = _Answer(environ, has_line=self._has_lines)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             answer.status = status[:3]
             answer.bytes = next((value for name, value in headers if name.lower() == "content-length"), None)
             return start_response(status, headers, *rest)
 
-        return ClosingIterator(self._inner(environ, start), [answer.log, logs.belongs_to])
+        return ClosingIterator(self._inner(environ, start), [answer.end, logs.belongs_to])
 
 
 def log_ready(method: str, path: str, status: str, length: int, request_id: str) -> None:
@@ -72,20 +73,31 @@ def _log(facts: dict[str, Any], path: str) -> None:
 class _Answer:
     """One request's answer, until it has gone."""
 
-    def __init__(self, environ: Environ) -> None:
-        self._environ = environ
+    def __init__(self, environ: Environ, *, has_line: bool) -> None:
+        self._environ, self._has_line = environ, has_line
+        self._spent = query_times.count_from_here()
         self._began = time.perf_counter()
         self.status = "500"
         self.bytes: str | None = None
 
-    def log(self) -> None:
-        """Write its line."""
+    def end(self) -> None:
+        """Count it, and write its line."""
+        seconds = time.perf_counter() - self._began
+        method, route = self._environ["REQUEST_METHOD"], self._environ[SEEN].get("route")
+        if metrics.is_on:
+            metrics.observe_request(seconds, method, route, self.status)
+        if self._has_line:
+            self._log(seconds, method, route)
+
+    def _log(self, seconds: float, method: str, route: str | None) -> None:
         facts = {
-            "method": self._environ["REQUEST_METHOD"],
-            "route": self._environ[SEEN].get("route"),
+            "method": method,
+            "route": route,
             "status": int(self.status),
-            "ms": round((time.perf_counter() - self._began) * 1000, 1),
+            "ms": round(seconds * 1000, 1),
             "bytes": None if self.bytes is None else int(self.bytes),
+            "queries": self._spent.queries,
+            "db_ms": round(self._spent.seconds * 1000, 1),
             "user_id": self._environ[SEEN].get("user_id"),
         }
         _log(facts, self._environ.get("PATH_INFO", ""))

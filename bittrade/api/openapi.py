@@ -38,6 +38,7 @@ from bittrade.errors import (
     TokenMissing,
     UnsupportedMediaType,
 )
+from bittrade.version import VERSION
 
 Handler = Callable[..., Any]
 ALWAYS = (DatabaseUnavailable, RateLimited)
@@ -92,7 +93,7 @@ spec = SpecTree(
     validation_error_status=400,
     validation_error_model=ErrorAnswer,
     title="BitTrade API",
-    version="1.0.0",
+    version=VERSION,
     description="Buy and sell bitcoin against rupees. Money is in whole rupees and satoshis.",
     mode="strict",
     naming_strategy=lambda model: model.__name__,

@@ -18,6 +18,7 @@ from gunicorn import SERVER
 from gunicorn.util import http_date
 from werkzeug.test import run_wsgi_app
 
+from bittrade import metrics
 from bittrade.api import limits, observed
 from bittrade.domain.addresses import forwarded_address
 from bittrade.domain.pricing import TIMEFRAMES
@@ -65,7 +66,7 @@ class Ready:
         self._app = app
         self._hops: int = app.config["TRUSTED_PROXY_HOPS"]
         self._has_lines: bool = app.config["LOG_REQUESTS"]
-        self._paths = frozenset(list_paths(app))
+        self._rules = dict(list_paths(app))  # by path
         self._answers: dict[Question, Answer] = {}
         self._asking: set[Question] = set()
 
@@ -73,8 +74,10 @@ class Ready:
         self, method: str, target: str, headers: Headers, remote_address: str, *, is_last: bool
     ) -> bytes | None:
         """A whole HTTP/1.1 answer; None where Flask has to be asked. `headers` have upper-case names."""
-        if target.partition("?")[0] not in self._paths or len(target) > MAX_TARGET:
+        path = target.partition("?")[0]
+        if path not in self._rules or len(target) > MAX_TARGET:
             return None
+        began = time.perf_counter() if metrics.is_on else 0.0
         question = read_question(method, target, headers)
         answer = None if question is None else self._answer(question)
         if answer is None or not answer.status:
@@ -84,8 +87,12 @@ class Ready:
             return None
         request_id = observed.request_id(next((value for name, value in headers if name == ID_HEADER), None))
         if self._has_lines:
-            observed.log_ready(method, target.partition("?")[0], answer.status, len(answer.body), request_id)
-        return _write(answer, standing, request_id, is_last=is_last)
+            observed.log_ready(method, path, answer.status, len(answer.body), request_id)
+        whole = _write(answer, standing, request_id, is_last=is_last)
+        if began:
+            seconds = time.perf_counter() - began
+            metrics.observe_request(seconds, method, self._rules[path], answer.status[:3])
+        return whole
 
     def _answer(self, question: Question) -> Answer | None:
         now, news = time.monotonic(), _news()
@@ -123,15 +130,15 @@ class Ready:
         return remote_address if forwarded is None else forwarded
 
 
-def list_paths(app: Flask) -> Iterable[str]:
-    """Every address whose answer is everybody's."""
+def list_paths(app: Flask) -> Iterable[tuple[str, str]]:
+    """Every address whose answer is everybody's, with the rule of its route."""
     for rule in app.url_map.iter_rules():
         if not getattr(app.view_functions[rule.endpoint], "is_shared", False):
             continue
         if not rule.arguments:
-            yield rule.rule
+            yield rule.rule, rule.rule
         elif rule.arguments == {"timeframe"}:
-            yield from (rule.rule.replace("<timeframe>", timeframe) for timeframe in TIMEFRAMES)
+            yield from ((rule.rule.replace("<timeframe>", timeframe), rule.rule) for timeframe in TIMEFRAMES)
 
 
 def read_question(method: str, target: str, headers: Headers) -> Question | None:

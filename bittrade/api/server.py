@@ -12,10 +12,9 @@ from flask import Flask
 from gunicorn import util
 from gunicorn.http import errors as gunicorn_errors
 
-from bittrade import errors
+from bittrade import errors, metrics
 from bittrade.api.errors import HTTP_CODES
 from bittrade.api.front import cors_headers, refusal
-from bittrade.counters import counts
 from bittrade.services.audit import neighbourhood
 
 # Of the 500 connections that gunicorn.conf.py leaves beside the sockets, one address may have half.
@@ -89,7 +88,7 @@ class _Guard:
             return self._handle(listener, connection, peer)
         network = neighbourhood(peer[0])
         if self._open[network] >= self._per_address:
-            counts["connections refused"] += 1
+            metrics.CONNECTIONS_REFUSED.count()
             return self._answer(connection, TOO_MANY, None)
         self._open[network] += 1
         try:
@@ -110,6 +109,8 @@ class _Guard:
 
     def _answer(self, connection: Any, found: tuple[str, str, str], request: Any) -> None:
         status, code, message = found
+        if metrics.is_on:
+            metrics.observe_request(0.0, getattr(request, "method", None) or "", metrics.UNREAD, status[:3])
         retry = [("Retry-After", "5")] if status.startswith("429") else []
         headers, body = refusal(message, code, [*retry, *self._cors(request)])
         lines = [

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED_S = 1.0
 _TIME_LIMIT_S = 1.0
 _LATE_S = 60  # orders and plans are swept each second
+LATE = ("expired_orders", "matching", "plans")  # what `late` may name
 _UNREACHED: _Answer = (False, None, "unknown", Standing("unknown", None), [])
 
 
@@ -62,12 +63,12 @@ def require_ready() -> None:
 
 def _check_now() -> dict[str, Any]:
     database, redis = (
-        _within_limit(_database_asker, _ask_database),
-        _within_limit(_redis_asker, redis_servers.find_state),
+        within_limit(_database_asker, _ask_database),
+        within_limit(_redis_asker, redis_servers.find_state),
     )
     is_up, age, trading, proof, late = database if database is not None else _UNREACHED
     redis = redis or redis_servers.AWAY
-    overdue = _within_limit(_redis_asker, market.list_overdue_jobs) if redis != redis_servers.AWAY else None
+    overdue = within_limit(_redis_asker, market.list_overdue_jobs) if redis != redis_servers.AWAY else None
     is_fresh = age is not None and age <= current_app.config["MAX_PRICE_AGE_S"] * 1000
     return {
         "status": "DOWN"
@@ -87,8 +88,8 @@ def _check_now() -> dict[str, Any]:
     }
 
 
-def _within_limit(asker: ThreadPoolExecutor, question: Callable[[], T]) -> T | None:
-    """Return the answer, or None where it takes longer than the limit or fails in a way that nobody thought of."""
+def within_limit(asker: ThreadPoolExecutor, question: Callable[[], T]) -> T | None:
+    """Return the answer, given in an asker's thread, or None where it takes longer than the limit or fails in a way that nobody thought of."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def ask() -> T:
@@ -107,12 +108,12 @@ def _within_limit(asker: ThreadPoolExecutor, question: Callable[[], T]) -> T | N
 
 def _list_late() -> list[str]:
     """Name what waits for somebody to run it."""
-    looks = {
-        "expired_orders": orders.has_overdue(by_s=_LATE_S),
-        "matching": orders.has_unfilled(by_s=_LATE_S),
-        "plans": plans.find_late(by_s=_LATE_S) > 0,
-    }
-    return [name for name, is_late in looks.items() if is_late]
+    looks = (
+        orders.has_overdue(by_s=_LATE_S),
+        orders.has_unfilled(by_s=_LATE_S),
+        plans.find_late(by_s=_LATE_S) > 0,
+    )
+    return [name for name, is_late in zip(LATE, looks, strict=True) if is_late]
 
 
 def _ask_database() -> _Answer:

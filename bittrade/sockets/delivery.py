@@ -16,7 +16,7 @@ from redis.retry import Retry
 from socketio.packet import EVENT
 
 import redis_address
-from bittrade.counters import counts
+from bittrade import metrics
 from bittrade.extensions import FAST_LIMITS
 from bittrade.logs import warn_seldom
 
@@ -186,13 +186,13 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
     def _publish(self, data: Any) -> None:
         """Tell the other processes; our own sockets have been told already."""
         if time.monotonic() < self._silent_until:
-            counts["events unpublished"] += 1
+            metrics.EVENTS.count("unpublished")
             return
         try:
             self._publish_now(self._seal.close(self.json.dumps(data)))
-            counts["events published"] += 1
+            metrics.EVENTS.count("published")
         except redis.RedisError as error:
-            counts["events unpublished"] += 1
+            metrics.EVENTS.count("unpublished")
             warn_seldom(log, "could not publish a socket event: %s", error)
 
     def _publish_now(self, message: bytes) -> None:
@@ -211,7 +211,7 @@ class PatientRedisManager(socketio.RedisManager, LocalDelivery):
         for message in self._redis_listen_with_retries():
             opened = self._seal.open(message["data"])
             if opened is None:
-                counts["events foreign"] += 1
+                metrics.EVENTS.count("foreign")
                 warn_seldom(log, "dropped a socket event that no process of this installation published")
             else:
                 yield opened

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 import gevent
 from wsproto.frame_protocol import CloseReason
 
-from bittrade.counters import counts
+from bittrade import metrics
 from bittrade.errors import RateLimited
 from bittrade.sockets.transport import Door
 
@@ -95,7 +95,6 @@ class Gate:
         query = parse_qs(environ.get("QUERY_STRING", ""))  # as Engine.IO reads it
         refusal = self._refuse_request(environ, query) or self._refuse_newcomer(environ, query)
         if refusal is not None:
-            counts["sockets refused"] += 1
             return self._answer(refusal, [], environ, start_response)
         refused: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -143,6 +142,7 @@ class Gate:
     def _answer(
         self, refusal: Refusal, headers: list[tuple[str, str]], environ: dict[str, Any], start_response: Any
     ) -> list[bytes]:
+        metrics.SOCKETS_REFUSED.count(refusal.code)
         kept = [(name, value) for name, value in headers if name.startswith("Access-Control-")]
         origin = environ.get("HTTP_ORIGIN")
         if origin and not kept and (self._origins == ["*"] or origin in self._origins):
@@ -194,7 +194,7 @@ class Gate:
             if self._server.manager.sid_from_eio_sid(session_id, NAMESPACE) is not None:
                 self._silent_since.pop(session_id, None)
             elif now - self._silent_since.setdefault(session_id, now) >= CONNECT_S:
-                counts["sockets silent"] += 1
+                metrics.SOCKETS_CUT.count("silent")
                 self._close(session_id, CloseReason.POLICY_VIOLATION, "no CONNECT within 5 s")
 
     # --- leaving ------------------------------------------------------------------------------------------------------

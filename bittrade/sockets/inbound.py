@@ -9,7 +9,7 @@ from typing import Any
 
 from socketio.packet import CONNECT_ERROR
 
-from bittrade.counters import counts
+from bittrade import metrics
 from bittrade.errors import RateLimited
 from bittrade.sockets.gate import NAMESPACE
 from bittrade.sockets.transport import Allowance
@@ -92,6 +92,6 @@ class Inbound:
         if session.allowance.has(1) and self._is_allowed(environ):
             session.is_refused = False
             return False, True
-        counts["socket events refused"] += 1
+        metrics.SOCKET_EVENTS_REFUSED.count()
         is_first, session.is_refused = not session.is_refused, True
         return is_first, False

@@ -29,7 +29,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
-from bittrade.counters import counts
+from bittrade import metrics
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Allowance:
     def take(self, count: float) -> None:
         """Raises ConnectionAbortedError where it is spent."""
         if not self.has(count):
-            counts["sockets cut, flood"] += 1
+            metrics.SOCKETS_CUT.count("flood")
             raise ConnectionAbortedError("more than a client may send")
 
 
@@ -212,7 +212,7 @@ class Outbox:
         if not self._replace_older(packet):
             self._waiting.append(packet)
         if len(self._waiting) > MAX_WAITING or self._waiting_bytes() > MAX_WAITING_BYTES:
-            counts["sockets cut, slow"] += 1
+            metrics.SOCKETS_CUT.count("slow")
             log.info("cut a socket that does not read: %d packets wait for it", len(self._waiting))
             self.cut()
         elif self._poll is not None:
@@ -305,7 +305,7 @@ class WebSocket:
                 if isinstance(event, Message):
                     size += max(1, len(event.data))  # a fragment of nothing costs memory too
                     if size > self._max_bytes:
-                        counts["sockets cut, too big"] += 1
+                        metrics.SOCKETS_CUT.count("too_big")
                         self._close(CloseReason.MESSAGE_TOO_BIG, "Message is too big")
                         return
                     parts.append(event.data)

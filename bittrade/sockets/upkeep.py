@@ -18,9 +18,8 @@ from typing import Any, Generic, TypeVar
 
 from flask import Flask
 
-from bittrade import wire
+from bittrade import metrics, wire
 from bittrade.broadcast import stamped, user_room
-from bittrade.counters import counts
 from bittrade.errors import BitTradeError, TokenInvalid
 from bittrade.extensions import socketio
 from bittrade.services import audit, auth, market, traffic, user_data
@@ -40,6 +39,13 @@ PRICE, STATUS = "btc_price_update", "market_status"
 # What of the news counts as a change; their times change always.
 GIST = {PRICE: ("btc_usd_price", "buy_rate_inr", "sell_rate_inr"), STATUS: ("feed", "trading")}
 Payload = dict[str, Any]
+COUNTED = {
+    "events": metrics.EVENTS,
+    "sockets refused,": metrics.SOCKETS_REFUSED,
+    "sockets cut,": metrics.SOCKETS_CUT,
+    "socket events refused": metrics.SOCKET_EVENTS_REFUSED,
+    "connections refused": metrics.CONNECTIONS_REFUSED,
+}
 
 
 class Overdue(Generic[T]):
@@ -135,7 +141,7 @@ class Upkeep:
             elif heard is None or _gist(event, heard) != _gist(event, payload):
                 behind[event] = heard and heard.get("timestamp")
         for event in self._news_behind.among(behind):
-            counts["events repaired"] += 1
+            metrics.EVENTS.count("repaired")
             members.tell(None, event, news[event])
 
     def _reconcile_users(self) -> None:
@@ -193,7 +199,16 @@ class Upkeep:
         audit.refusals.write_due()
         gate = self._app.extensions["bittrade_gate"]
         sizes = {"sockets": gate.count(), "members": len(members.list_all())}
-        traffic.report(f"{socket.gethostname()}:{os.getpid()}", {**sizes, **counts})
+        traffic.report(f"{socket.gethostname()}:{os.getpid()}", sizes | _counts())
+
+
+def _counts() -> dict[str, int]:
+    """Return what this process has counted of its sockets, in words."""
+    return {
+        " ".join((words, *labels)): int(count)
+        for words, counter in COUNTED.items()
+        for labels, count in counter.values.items()
+    }
 
 
 def _gist(event: str, payload: Payload) -> tuple[Any, ...]:
@@ -205,11 +220,11 @@ def _for_each(user_ids: Iterable[int], tell: Callable[[int], None]) -> None:
     for user_id in user_ids:
         try:
             tell(user_id)
-            counts["events repaired"] += 1
+            metrics.EVENTS.count("repaired")
         except BitTradeError:
             raise
         except Exception:
-            counts["events failed"] += 1
+            metrics.EVENTS.count("failed")
             log.exception("could not tell user %d what they have not heard", user_id)
 
 

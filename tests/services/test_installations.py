@@ -11,8 +11,7 @@ import redis
 from flask import Flask
 
 import config
-from bittrade import cache
-from bittrade.counters import counts
+from bittrade import cache, metrics
 from bittrade.extensions import limits_storage, own, queue_redis
 from bittrade.jobs.alone import alone
 from bittrade.jobs.schedule import QUEUES, schedule
@@ -151,14 +150,14 @@ def test_an_event_that_another_wrote_into_our_channel_is_not_believed(
     event = b'{"method": "emit", "event": "user_balance_update", "data": [{}], "room": "user:5"}'
     sealed = Seal("the secret of another").close(event.decode())
     forged = (b"", b"x", event, sealed, b"0" * 32 + event)
-    before = counts["events foreign"]
+    before = metrics.EVENTS.values["foreign",]
 
     def publish(client: redis.Redis) -> None:
         for message in forged:
             client.publish(manager(app).channel, message)
 
     assert heard_by(app, publish) == []
-    assert counts["events foreign"] == before + len(forged)
+    assert metrics.EVENTS.values["foreign",] == before + len(forged)
 
 
 def test_doctor_tells_of_the_other_on_the_same_server(two: tuple[Flask, Flask]) -> None:

@@ -10,8 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bittrade import broadcast, wire
-from bittrade.counters import counts
+from bittrade import broadcast, metrics, wire
 from bittrade.errors import DatabaseUnavailable
 from bittrade.extensions import socketio
 from bittrade.services import auth, events, halt, market, user_data
@@ -281,12 +280,12 @@ def test_what_could_not_be_read_is_told_when_it_can_be(
 ) -> None:
     person = make_user(inr=5000)
     socket = member(connect, person.token)
-    failed = counts["events failed"]
+    failed = metrics.EVENTS.values["failed",]
     with monkeypatch.context() as away:
         away.setattr(user_data, "_latest", failing(DatabaseUnavailable()))
         trade(client, person)
     assert socket.names() == UPDATES[:1]
-    assert counts["events failed"] == failed + 1
+    assert metrics.EVENTS.values["failed",] == failed + 1
     upkeep.reconcile()
     with monkeypatch.context() as away:
         away.setattr(user_data, "snapshot", failing(DatabaseUnavailable()))

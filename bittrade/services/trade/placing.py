@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from bittrade import unit_of_work, wire
+from bittrade import metrics, unit_of_work, wire
 from bittrade.errors import BitTradeError, DatabaseUnavailable, OutcomeUnknown, TooBusy
 from bittrade.services import audit, idempotency, ledger, market, quotes, user_data
 from bittrade.services.ledger import Posted
@@ -25,21 +25,31 @@ def place_trade(user_id: int, instruction: Instruction, *, idempotency_key: str 
     OutcomeUnknown where the database went away during COMMIT (the same key then tells).
     """
     wanted = Wanted(user_id, instruction, idempotency_key, instruction.fingerprint, audit.origin.get().asker)
+    side = instruction.order.action.value
     try:
         with unit_of_work.lane(user_id):
             placed, posted = together.place(wanted) or unit_of_work.commit(
                 lambda session: _place_alone(session, wanted)
             )
-    except (DatabaseUnavailable, OutcomeUnknown, TooBusy):
-        raise  # nobody refused it, and there is nothing to write to, or no time
     except BitTradeError as error:
-        audit.record_refusal(
-            "trade_refused", cause=f"{user_id} {error.code}", user_id=user_id, code=error.code
-        )
+        metrics.TRADES.count(side, error.code)
+        # With these nobody refused it, and there is nothing to write to, or no time.
+        if not isinstance(error, DatabaseUnavailable | OutcomeUnknown | TooBusy):
+            audit.record_refusal(
+                "trade_refused", cause=f"{user_id} {error.code}", user_id=user_id, code=error.code
+            )
         raise
+    _count(side, placed)
     if posted is not None:
         user_data.publish(user_id, posted.balance)
     return placed
+
+
+def _count(side: str, placed: Placed) -> None:
+    metrics.TRADES.count(side, "replayed" if placed.is_replay else "executed")
+    if not placed.is_replay:
+        metrics.TRADED_RUPEES.count(side, by=placed.answer["inr_amount"])
+        metrics.TRADED_SATOSHIS.count(side, by=placed.answer["btc_amount"])
 
 
 def _place_alone(session: Session, wanted: Wanted) -> tuple[Placed, Posted | None]:

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from bittrade import messages, unit_of_work, wire
+from bittrade import messages, metrics, unit_of_work, wire
 from bittrade.database import Meaning, meaning_of
 from bittrade.errors import (
     BitTradeError,
@@ -123,6 +123,7 @@ def _execute(several: list[Wanted]) -> Sequence[Outcome]:
         log.warning(
             "database: what became of %d trades is unknown: %s", len(batch.pending), failure.__cause__
         )
+        metrics.UNKNOWN_OUTCOMES.count(by=len(batch.pending))
         return batch.when_unknown()
     except Exception as error:
         meaning = meaning_of(error)
