@@ -1,4 +1,5 @@
-"""Socket.IO. What clients send: `clients`; whose a socket is: `members`; what is put right each second: `upkeep`.
+"""Socket.IO. What clients send: `clients`; whose a socket is: `members`; what is put right each second: `upkeep`; what admins are
+told: `staff`.
 
 Under them: `gate` (who may open a socket), `inbound` (what is taken of it), `delivery` (from an event to its sockets), `transport` (from there into the
 connection). Here they are bound to the application.

@@ -8,6 +8,7 @@ from flask import current_app
 
 from bittrade import wire
 from bittrade.broadcast import stamped, transaction_update, user_room
+from bittrade.domain.roles import ADMINS as ROLES_TOLD
 from bittrade.errors import TokenInvalid
 from bittrade.extensions import socketio
 from bittrade.services import auth, events, user_data
@@ -19,6 +20,7 @@ Told = list[tuple[str, dict[str, Any]]]  # events in order; each payload has a `
 USER_EVENTS = ("user_balance_update", "user_transaction_update")
 # A snapshot that was overtaken while it was read is read again, this many times.
 MAX_READS = 10
+ADMINS = "admins"  # the room of all sockets of admins; its name never comes from a client
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ _members: dict[str, Member] = {}  # by socket id
 
 def list_all() -> list[tuple[str, Member]]:
     return list(_members.items())
+
+
+def has_admins() -> bool:
+    """Whether one of this process' sockets is an admin's."""
+    return bool(socketio.server.manager.rooms.get(NAMESPACE, {}).get(ADMINS))
 
 
 def tell(to: str | None, event: str, payload: dict[str, Any]) -> None:
@@ -62,6 +69,8 @@ def join(sid: str, member: Member, told: Told) -> bool:
     if len(manager.rooms.get(NAMESPACE, {}).get(room, ())) >= current_app.config["SOCKETS_PER_USER"]:
         return False
     socketio.server.enter_room(sid, room, namespace=NAMESPACE)
+    if member.identity.role in ROLES_TOLD:
+        socketio.server.enter_room(sid, ADMINS, namespace=NAMESPACE)
     _members[sid] = member
     for event, payload in told:
         tell(sid, event, payload)
@@ -79,7 +88,8 @@ def leave(sid: str) -> bool:
     """Make the socket nobody's; whether it was somebody's."""
     member = _members.pop(sid, None)
     if member is not None:
-        socketio.server.leave_room(sid, user_room(member.identity.user_id), namespace=NAMESPACE)
+        for room in (user_room(member.identity.user_id), ADMINS):
+            socketio.server.leave_room(sid, room, namespace=NAMESPACE)
     return member is not None
 
 

@@ -27,6 +27,7 @@ from bittrade.services.audit import Origin
 from bittrade.sockets import members
 from bittrade.sockets.gate import NAMESPACE
 from bittrade.sockets.members import USER_EVENTS
+from bittrade.sockets.staff import StaffNews
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Hashable)
@@ -73,6 +74,7 @@ class Upkeep:
         self._news_behind: Overdue[str] = Overdue()
         self._users_behind: Overdue[int] = Overdue()
         self._noted_at = -math.inf
+        self.staff_news = StaffNews()
 
     def start(self) -> None:
         """Begin, unless it has begun; not before the first socket, because the process may still fork."""
@@ -80,7 +82,7 @@ class Upkeep:
             self._is_started = True
             self._swept_at = wire.now()
             socketio.start_background_task(
-                self._repeat, LOOK_EACH_S, (self._sweep_since_last, self.reconcile)
+                self._repeat, LOOK_EACH_S, (self._sweep_since_last, self.reconcile, self.staff_news.look)
             )
             # Apart from what may wait for the database: who hears no heartbeat believes that the server is dead.
             socketio.start_background_task(self._repeat, HEARTBEAT_S, (self.beat, self._report))

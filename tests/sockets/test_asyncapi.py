@@ -8,6 +8,8 @@ from flask.testing import FlaskClient
 from jsonschema import ValidationError
 
 from bittrade import broadcast
+from bittrade.domain.roles import Role
+from bittrade.services.auth import staff
 from bittrade.sockets import clients
 from bittrade.sockets.upkeep import Upkeep
 from tests.sockets.conftest import Connect, MakeUser, names, trade
@@ -33,6 +35,8 @@ def test_what_it_sends_is_what_is_sent(
     app: Flask, client: FlaskClient, connect: Connect, make_user: MakeUser, upkeep: Upkeep
 ) -> None:
     person = make_user(inr=10_000, btc=10_000)
+    with app.app_context():
+        staff.set_role(person.id, Role.ADMIN, why="a test")
     socket = connect()
     events = socket.got() + socket.authenticate("nonsense") + socket.authenticate(person.token)
     trade(client, person)
@@ -45,6 +49,7 @@ def test_what_it_sends_is_what_is_sent(
     events += socket.got() + socket.send("resume", {"token": person.token, "last_seq": 0})
     with app.app_context():
         upkeep.beat()
+        upkeep.staff_news.look()
         status: dict[str, Any] = {"feed": "none", "trading": "no_price", "source": None, "as_of": None}
         broadcast.market_status({**status, "age_ms": None})
     events += socket.got()

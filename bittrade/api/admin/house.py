@@ -4,7 +4,6 @@ from typing import Any
 
 from flask import Blueprint
 
-from bittrade import wire
 from bittrade.api.admin.access import BY_LATER_CLIENT, CHANGING, PREFIX, READING
 from bittrade.api.admin.answers import (
     ExposureAnswer,
@@ -19,7 +18,7 @@ from bittrade.api.admin.schemas import SettingsBody, TradingBody
 from bittrade.api.openapi import documented
 from bittrade.errors import NotConfirmed
 from bittrade.services import halt, ledger, market, settings, traffic
-from bittrade.services.operators import exposure, machinery, requesting
+from bittrade.services.operators import exposure, house, machinery, requesting
 
 blueprint = Blueprint("admin_house", __name__, url_prefix=PREFIX)
 PROOFS_SHOWN = 30
@@ -30,7 +29,7 @@ CONNECTED, DISCONNECTED = "connected", "disconnected"
 @documented(SettingsAnswer, **READING)
 def get_settings() -> Any:
     """The multipliers, and the terms of new loans."""
-    return _settings()
+    return house.get_settings()
 
 
 @blueprint.put("/settings")
@@ -44,26 +43,14 @@ def set_settings(json: SettingsBody) -> Any:
         why=requesting.read_reason(json.reason or BY_LATER_CLIENT),
     )
     market.publish_rates()
-    return _settings()
-
-
-def _settings() -> dict[str, Any]:
-    changed = settings.list_changes()
-    return {
-        name: {
-            "value": float(value),
-            "updated_at": wire.timestamp(changed[name]) if name in changed else None,
-        }
-        for name, value in settings.list_settings().items()
-        if name in settings.DEFAULTS
-    }
+    return house.get_settings()
 
 
 @blueprint.get("/trading")
 @documented(TradingAnswer, **READING)
 def get_trading() -> Any:
     """Whether trading is halted, and why."""
-    return _trading()
+    return house.get_trading()
 
 
 @blueprint.post("/trading")
@@ -72,17 +59,7 @@ def set_trading(json: TradingBody) -> Any:
     """Halt trading on every process, or resume it."""
     act = halt.halt_trading if json.action == "halt" else halt.resume_trading
     act(requesting.read_reason(json.reason))
-    return _trading()
-
-
-def _trading() -> dict[str, Any]:
-    found = halt.find_halt()
-    return {
-        "halted": found is not None,
-        "reason": None if found is None else found[0],
-        "since": None if found is None else wire.timestamp(found[1]),
-        "trading": market.examine()["trading"],
-    }
+    return house.get_trading()
 
 
 @blueprint.get("/exposure")
