@@ -22,9 +22,11 @@ from flask.testing import FlaskClient
 
 import config
 from bittrade import create_app
+from bittrade.domain.ledger import BALANCE_ACCOUNTS
 from bittrade.extensions import db
 from bittrade.models import Balance
-from bittrade.services import auth
+from bittrade.services import auth, statement
+from bittrade.services.statement import Place
 from dev.services import connect_database, database_server_url
 
 MIGRATIONS = str(Path(__file__).resolve().parent.parent / "migrations")
@@ -41,6 +43,12 @@ FIRST = """
                               created_at, executed_at)
     VALUES (:user_id, 1, 'MARKET_BUY', 'EXECUTED', 0, 24420, 1000, 4095000, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"""
 
+LEGS = """
+    INSERT INTO ledger_legs (transaction_id, user_id, account, asset, amount)
+    SELECT id, :owner, :account, :asset, :amount FROM transactions WHERE seq > :after AND seq <= :until"""
+EACH = (("INR", "available_inr", "house_trading", -1000), ("BTC", "available_btc", "house_trading", 24_420))
+AT_ONCE = 100_000
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -56,8 +64,8 @@ def main() -> None:
             flask_migrate.upgrade(directory=MIGRATIONS)
             token, user = auth.register(email="bench@example.com", password=secrets.token_hex(), name="Bench")
             app.testing = False  # answers are checked against their schemas only in tests
-            short = measure(app, token, fill(user["id"], SMALL))
-            long = measure(app, token, fill(user["id"], rows))
+            short = measure(app, token, user["id"], fill(user["id"], SMALL))
+            long = measure(app, token, user["id"], fill(user["id"], rows))
             db.engine.dispose()
     print(f"{'median of ' + str(TRIES):<28}{SMALL:>10} rows{rows:>12} rows{'ratio':>8}")
     for name, milliseconds in long.items():
@@ -80,7 +88,7 @@ def scratch_database() -> Iterator[str]:
 def fill(user_id: int, rows: int) -> int:
     """Copy the user's rows until there are so many."""
     with db.engine.begin() as connection:
-        held = connection.scalar(sa.text("SELECT COUNT(*) FROM transactions")) or 0
+        before = held = connection.scalar(sa.text("SELECT COUNT(*) FROM transactions")) or 0
         if held == 0:
             connection.execute(sa.text(FIRST), {"user_id": user_id})
             held = 1
@@ -89,11 +97,23 @@ def fill(user_id: int, rows: int) -> int:
             connection.execute(sa.text(COPY), {"held": held, "missing": missing})
             held += missing
         connection.execute(sa.update(Balance).where(Balance.user_id == user_id).values(seq=held))
-        connection.execute(sa.text("ANALYZE TABLE transactions"))
+    for after in range(before, held, AT_ONCE):
+        add_legs(user_id, after=after, until=min(after + AT_ONCE, held))
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("ANALYZE TABLE transactions, ledger_legs"))
     return held
 
 
-def measure(app: Flask, token: str, rows: int) -> dict[str, float]:
+def add_legs(user_id: int, *, after: int, until: int) -> None:
+    """Give each of these transactions the legs of a trade."""
+    with db.engine.begin() as connection:
+        for asset, account, house, amount in EACH:
+            for owner, name, moved in ((user_id, account, amount), (None, house, -amount)):
+                leg = {"owner": owner, "account": name, "asset": asset, "amount": moved}
+                connection.execute(sa.text(LEGS), {**leg, "after": after, "until": until})
+
+
+def measure(app: Flask, token: str, user_id: int, rows: int) -> dict[str, float]:
     """Milliseconds of each kind of read."""
     client, headers = app.test_client(), {"Authorization": f"Bearer {token}"}
     deep = cursor_of(rows)
@@ -101,10 +121,19 @@ def measure(app: Flask, token: str, rows: int) -> dict[str, float]:
     def page(**query: Any) -> Callable[[], None]:
         return lambda: read(client, "/api/transactions", headers, limit=LIMIT, **query)
 
+    middle = Place(rows // 2, 0, dict.fromkeys(BALANCE_ACCOUNTS, 0))
+
+    def statement_page(is_ascending: bool) -> None:
+        statement.read_page(user_id, rows, limit=LIMIT, is_ascending=is_ascending, after=middle)
+
     return {
         "page 1": timed(page()),
         "a deep page by cursor": timed(page(before_id=deep)),
         "the CSV's first byte": timed(lambda: first_byte(client, headers)),
+        "a deep page, oldest first": timed(page(order="asc", after_id=deep - LIMIT - 1)),
+        "the statement, page 1": timed(lambda: read(client, "/api/ledger", headers, "entries", limit=LIMIT)),
+        "its middle, newest first": timed(lambda: statement_page(False)),
+        "its middle, oldest first": timed(lambda: statement_page(True)),
     }
 
 
@@ -119,9 +148,11 @@ def cursor_of(rows: int) -> int:
     return found
 
 
-def read(client: FlaskClient, path: str, headers: dict[str, str], **query: Any) -> None:
+def read(
+    client: FlaskClient, path: str, headers: dict[str, str], name: str = "transactions", **query: Any
+) -> None:
     answer = client.get(path, headers=headers, query_string=query)
-    if answer.status_code != 200 or len(answer.get_json()["transactions"]) != LIMIT:
+    if answer.status_code != 200 or len(answer.get_json()[name]) != LIMIT:
         raise SystemExit(f"{path} {query}: {answer.status_code} {answer.get_data(as_text=True)[:200]}")
 
 

@@ -48,7 +48,9 @@ class MarketsAnswer(Answer):
 class LedgerQuery(Query):
     order: Literal["desc", "asc"] = Field("desc", description="newest first, or oldest first")
     limit: Count = Field(statement.DEFAULT_LIMIT, ge=1, le=statement.MAX_LIMIT)
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        None, max_length=512, pattern=r"^[A-Za-z0-9._-]+$", description="`next_cursor` of the page before"
+    )
 
 
 class LedgerEntryAnswer(Answer):
