@@ -351,7 +351,7 @@ def screen(base: str, price: object, facts: list[str]) -> str:
         f"  bitcoin now   {usd} USD, buy at ₹{buy}, sell at ₹{sell}",
         f"  rates         {base}/api/market-rates",
         f"  health        {base}/api/health",
-        f"  API           {base}/api/openapi.json",
+        f"  API           {base}/api/docs",
         f"  events        {base}/api/docs/events",
         *(f"  {fact}" for fact in facts),
         f"  demo user     {DEMO_EMAIL}  password  {DEMO_PASSWORD}",

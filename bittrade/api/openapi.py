@@ -16,7 +16,7 @@ from spectree.models import SecureType, SecuritySchemeData
 from spectree.plugins.base import Context
 from spectree.plugins.flask_plugin import FlaskPlugin
 
-from bittrade.api import limits, requests
+from bittrade.api import examples, limits, requests
 from bittrade.api.errors import status_of
 from bittrade.api.limits import Limit
 from bittrade.api.schemas import Body, ErrorAnswer
@@ -173,5 +173,5 @@ _documents: list[dict[str, Any]] = []
 def _document(app: Flask) -> dict[str, Any]:
     if not _documents:
         spec.app = app
-        _documents.append(spec.spec)
+        _documents.append(examples.add_to(spec.spec))
     return _documents[0]

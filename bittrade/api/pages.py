@@ -14,7 +14,7 @@ from bittrade.api.security import public
 from bittrade.errors import NotFound
 
 BUILT = Path("web") / "dist"
-INDEX, ADMIN = "index.html", "admin.html"
+INDEX, ADMIN, DOCS = "index.html", "admin.html", "docs.html"
 KEY = "bittrade_pages"
 COMPRESSIBLE = ("text/", "application/javascript", "image/svg+xml")
 # Its own scripts, styles and images; its own API and socket. Nothing inline, nothing from elsewhere.
@@ -72,6 +72,13 @@ def get_asset(name: str) -> Response:
     response = _serve(f"assets/{name}")
     response.headers["Cache-Control"] = FOR_EVER
     return response
+
+
+@blueprint.get("/api/docs")
+@public
+def show_docs() -> Response:
+    """Serve the API's document as a page where it can be tried."""
+    return _serve_page(DOCS)
 
 
 def _serve_page(name: str) -> Response:

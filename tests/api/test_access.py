@@ -41,6 +41,7 @@ PUBLIC_BESIDES = {
     "/api/markets",
     "/api/time",
     "/api/asyncapi.json",
+    "/api/docs",
     "/api/docs/events",
     "/",
     "/admin",

@@ -9,7 +9,7 @@ from bittrade.api.errors import STATUS
 from tests.fixtures import openapi_document, openapi_path
 
 # What describes the routes and the events, and is itself none of them.
-DESCRIPTIONS = {"/api/openapi.json", "/api/asyncapi.json", "/api/docs/events"}
+DESCRIPTIONS = {"/api/openapi.json", "/api/asyncapi.json", "/api/docs", "/api/docs/events"}
 # What any client can meet on the contract's routes, whatever else a route may refuse.
 WITH_TOKEN = {"401": "token_missing", "403": "token_invalid"}
 WITH_BODY = {"400": "invalid_json", "413": "body_too_large", "415": "unsupported_media_type"}

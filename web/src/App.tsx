@@ -58,7 +58,7 @@ export function App() {
         {isIn && <Transactions />}
       </main>
       <footer>
-        <a href="/api/docs/events">Events</a> · <a href="/api/openapi.json">API</a> · Charts:{" "}
+        <a href="/api/docs/events">Events</a> · <a href="/api/docs">API</a> · Charts:{" "}
         <a href="https://www.tradingview.com/" rel="noopener noreferrer">
           TradingView Lightweight Charts™
         </a>
