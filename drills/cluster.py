@@ -134,9 +134,7 @@ def all_nodes_write(place: Place, size: Size, seed: int) -> Figures:
     targets = [
         Target(
             "trading again once the last node may go on alone",
-            min(
-                (line.ended_s - alone_s for line in lines if line.is_acknowledged and line.ended_s > alone_s)
-            ),
+            min(line.ended_s - alone_s for line in lines if line.is_acknowledged and line.ended_s > alone_s),
             FAIL_OVER_LIMIT_S,
             " s",
         )
@@ -259,7 +257,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         names = [options.only] if options.only else list(DRILLS)
         size = SHORT if options.short else LONG
-        is_passed = all([run(folder / name.lower(), name, size, options.seed) for name in names])
+        passed = [run(folder / name.lower(), name, size, options.seed) for name in names]
+        is_passed = all(passed)
         print("passed" if is_passed else "FAILED", flush=True)
         return 0 if is_passed else 1
     except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed, TimeoutError) as error:

@@ -50,9 +50,10 @@ def is_in_step(pair: ReplicatedPair) -> bool:
 def leave_a_trace(pair: ReplicatedPair) -> None:
     """Make what the replica says differ from what the primary says."""
     pair.replica.administer(
-        f"UPDATE {DATABASE}.bitcoin_data SET source = 'replica'",
-        f"UPDATE {DATABASE}.transactions SET client_order_id = CONCAT('replica-', id)",
-        f"UPDATE {DATABASE}.audit_events SET address = '192.0.2.1'",
+        f"USE {DATABASE}",
+        "UPDATE bitcoin_data SET source = 'replica'",
+        "UPDATE transactions SET client_order_id = CONCAT('replica-', id)",
+        "UPDATE audit_events SET address = '192.0.2.1'",
     )
 
 
