@@ -104,7 +104,7 @@ format: $(STAMP)  ## Format, and mend what the linter can mend
 
 # Options of the machine's pip (its index, its folders) stay out of what is committed.
 lock: $(STAMP)  ## Compile requirements*.txt anew from requirements*.in, with the newest versions allowed
-	@for name in requirements requirements-run requirements-dev; do \
+	@for name in requirements requirements-run requirements-extras requirements-dev; do \
 		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
 			--strip-extras --no-emit-options --output-file $$name.txt $$name.in || exit 1; \
 	done

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -37,6 +38,7 @@ DEFAULT_PORTS = {"redis": 6379, "rediss": 6379}
 MIN_SECRET_BYTES = 32
 MIN_DIFFERENT_SIGNS = 8
 
+EXTRAS = {"SENTRY_DSN": "sentry_sdk", "OTEL_EXPORTER_OTLP_ENDPOINT": "opentelemetry.exporter.otlp.proto.http"}
 REDIS_URLS = ("REDIS_URL", "QUEUE_REDIS_URL")
 
 HASH_COST, HASH_S = 12, 0.3  # what a bcrypt hash takes of a core of today
@@ -62,6 +64,8 @@ class Config(BaseSettings):
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     LOG_REQUESTS: bool = False
+    SENTRY_DSN: str = ""
+    OTEL_EXPORTER_OTLP_ENDPOINT: str = Field("", pattern=r"^(https?://.+)?$")
     METRICS_PORT: int = Field(0, ge=0, le=65535)  # 0: no metrics
     METRICS_HOST: str = "127.0.0.1"
     # Node's variable, which the first server read. Flask has a setting of that name, so it has another one here.
@@ -192,6 +196,11 @@ class Config(BaseSettings):
         self.SOCKET_TRANSPORTS = self.SOCKET_TRANSPORTS or (
             ["websocket"] if self.WEB_CONCURRENCY > 1 else both
         )
+        for name, package in EXTRAS.items():
+            if getattr(self, name) and not _is_installed(package):
+                raise ValueError(
+                    f"{name} needs a package that is not installed: pip install --require-hashes -r requirements-extras.txt"
+                )
         if self.METRICS_PORT == self.PORT:
             raise ValueError("METRICS_PORT is the public port: metrics need one of their own")
         if not set(self.SOCKET_TRANSPORTS) <= set(both):
@@ -339,6 +348,13 @@ def _in_url(host: str) -> str:
 
 
 MAKE_ONE = "Make one with: openssl rand -hex 32"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
 
 
 def _fault_of(secret: str) -> str | None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def create_app(config: "Config | None" = None) -> Flask:
     """The application for a configuration; by default the one that the environment names."""
-    from bittrade import api, cli, extensions, logs, query_times, sockets
+    from bittrade import api, cli, extensions, logs, query_times, sockets, telemetry
 
     if config is None:
         import config as configuration
@@ -22,6 +22,7 @@ def create_app(config: "Config | None" = None) -> Flask:
     logs.say_mode(config.BITTRADE_ENV)
     extensions.init_app(app)
     query_times.init_app(app)
+    telemetry.init_app(app)
     sockets.init_sockets(app)
     api.init_api(app)
     cli.init_cli(app)

@@ -8,13 +8,13 @@ out at once.
 import json
 import logging
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, current_app
 
-from bittrade import metrics, wire
+from bittrade import logs, metrics, wire
 from bittrade.errors import BitTradeError
 from bittrade.extensions import is_gevent, socketio
 
@@ -82,9 +82,14 @@ class _Event:
     name: str
     make_payload: Callable[[], dict[str, Any]]
     to: str | None
+    ids: Mapping[str, str]  # of the request or job that it is of
 
     def publish(self) -> None:
         """Send it. After a commit nothing may fail the request any more, so every error ends here, in the log."""
+        with logs.belonging_to(**self.ids):
+            self._publish()
+
+    def _publish(self) -> None:
         try:
             with self.app.app_context():
                 payload = self.make_payload()
@@ -125,7 +130,8 @@ _outbox = _Outbox()
 
 
 def _send(name: str, make_payload: Callable[[], dict[str, Any]], to: str | None = None) -> None:
-    event = _Event(current_app._get_current_object(), name, make_payload, to)  # type: ignore[attr-defined]
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    event = _Event(app, name, make_payload, to, logs.current())
     if is_gevent():
         _outbox.put(event)
     else:

@@ -46,7 +46,13 @@ def belonging_to(**ids: str) -> Iterator[None]:
         _context.reset(token)
 
 
-def _redact(text: str) -> str:
+def current() -> Mapping[str, str]:
+    """Return the ids that lines carry now, to be handed on to what is done later."""
+    return _context.get(_NOTHING)
+
+
+def redact(text: str) -> str:
+    """Return the text without tokens, keys and passwords."""
     return _SECRETS.sub(REDACTED, text)
 
 
@@ -59,7 +65,7 @@ class OneLine(logging.Formatter):
         return f"{line} [{ids}]" if ids else line
 
     def format(self, record: logging.LogRecord) -> str:
-        return _redact(super().format(record))
+        return redact(super().format(record))
 
 
 class JsonLine(JsonFormatter):
@@ -72,7 +78,7 @@ class JsonLine(JsonFormatter):
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         """Take secrets out of each value: out of the whole line they would take its quotes with them."""
         whole = {**super().process_log_record(log_data), **_context.get(_NOTHING)}
-        return {name: _redact(value) if isinstance(value, str) else value for name, value in whole.items()}
+        return {name: redact(value) if isinstance(value, str) else value for name, value in whole.items()}
 
 
 def formatter(log_format: str) -> logging.Formatter:

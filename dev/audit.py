@@ -19,7 +19,13 @@ LOCK = "requirements.txt"
 SBOM = "build/sbom.json"
 FEED_TIMEOUT_S = 120
 # Hashes of packages look like secrets and are none.
-UNREAD = ("requirements.txt", "requirements-run.txt", "requirements-dev.txt", "package-lock.json")
+UNREAD = (
+    "requirements.txt",
+    "requirements-run.txt",
+    "requirements-extras.txt",
+    "requirements-dev.txt",
+    "package-lock.json",
+)
 # Where passwords are invented for people who do not exist. A real key or token is found there too.
 INVENTED = ("tests/", "drills/", "bench/")
 # Printed on purpose, each for its reason.

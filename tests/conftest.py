@@ -61,6 +61,8 @@ APPLICATION_VARIABLES = (
     "LEDGER_",
     "MAX_PRICE_",
     "METRICS_",
+    "OTEL_",
+    "SENTRY_",
     "PRICE_",
     "RATELIMIT_",
 )

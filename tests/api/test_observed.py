@@ -3,13 +3,14 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bittrade import logs
+from bittrade import broadcast, logs
 from bittrade.api.ready import Ready
 from tests.fixtures import Person
 
@@ -118,3 +119,23 @@ def test_debug_names_parts_of_us_as_the_first_server_s_variable_did(new_app: Cal
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
+
+
+def test_what_a_request_has_published_later_carries_its_id(
+    app: Flask, lines: Callable[[], list[dict]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a gevent process another greenlet publishes, which is of no request."""
+    waiting: list[broadcast._Event] = []
+    monkeypatch.setattr(broadcast, "is_gevent", lambda: True)
+    monkeypatch.setattr(broadcast._outbox, "put", waiting.append)
+
+    def fail() -> dict:
+        raise RuntimeError("no payload")
+
+    with app.app_context(), logs.belonging_to(request_id=PLAIN):
+        broadcast.plans_changed(1, fail)
+    publisher = threading.Thread(target=waiting[0].publish)
+    publisher.start()
+    publisher.join()
+    (line,) = lines()
+    assert (line["request_id"], line["level"]) == (PLAIN, "ERROR")

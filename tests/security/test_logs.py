@@ -12,7 +12,7 @@ from flask import Flask
 
 from bittrade import logs
 from bittrade.extensions import db
-from bittrade.logs import REDACTED, OneLine, warn_seldom
+from bittrade.logs import REDACTED, warn_seldom
 from bittrade.models import User
 
 TOKEN = jwt.encode({"id": 1, "exp": 9_999_999_999}, secrets.token_hex(32))
@@ -20,12 +20,12 @@ KEY = "bt_" + secrets.token_urlsafe(32)
 PASSWORD = secrets.token_hex(8)
 
 
-@pytest.fixture
-def written() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+@pytest.fixture(params=["text", "json"])
+def written(request: pytest.FixtureRequest) -> Iterator[tuple[logging.Logger, io.StringIO]]:
     """A logger with our formatter, and what it wrote."""
     logger, stream = logging.getLogger(f"bittrade.{secrets.token_hex(4)}"), io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(OneLine("%(levelname)s %(message)s"))
+    handler.setFormatter(logs.formatter(request.param))
     logger.addHandler(handler)
     logger.propagate = False
     yield logger, stream
@@ -59,7 +59,7 @@ def test_a_secret_in_a_log_line_or_traceback_is_taken_out(
     try:
         raise ValueError(text)
     except ValueError:
-        logger.exception("it failed")
+        logger.exception("it failed", extra={"fact": text})
     assert secret not in stream.getvalue()
     assert stream.getvalue().count(REDACTED) >= 2
     assert "Traceback" in stream.getvalue()
