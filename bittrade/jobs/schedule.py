@@ -186,7 +186,7 @@ def _housekeeping() -> tuple[ScheduleEntry, ...]:
         ScheduleEntry(
             "bittrade-purge",
             "bittrade.jobs.maintenance.purge",
-            cron="37 * * * *",
+            cron="7-59/10 * * * *",
             queue=MAINTENANCE_QUEUE,
             timeout_s=25,
             ttl_s=600,

@@ -1,5 +1,6 @@
 """The table, and its reconciliation with what is in Redis."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from bittrade.jobs.schedule import (
 from bittrade.jobs.scheduler import WATCHDOG_S, SteadyScheduler
 from bittrade.services.ledger.checkpoints import RECENT_S, WHOLE_S
 from bittrade.unit_of_work import PROOF_STATEMENT_S
+from tests.fixtures import ROOT
 
 from .conftest import INSTALLATION
 
@@ -67,6 +69,26 @@ def test_the_table_is_the_specifications() -> None:
     }
     assert {entry.args[0] for entry in table.values() if entry.args} == set(TIMEFRAMES)
     assert table["bittrade-backfill"].interval_s == 60
+
+
+def test_the_documented_table_is_this_one() -> None:
+    rows = re.findall(
+        r"^\| `(bittrade-[\w-]+)` \| ([^|]+) \| `(\w+)` \| ([^|]+) \| ([^|]+) \|$",
+        (ROOT / "docs" / "market-data.md").read_text(),
+        re.MULTILINE,
+    )
+    seconds = {"s": 1, "min": 60, "h": 3600}
+
+    def read(text: str) -> int:
+        count, unit = text.split()
+        return int(count) * seconds[unit]
+
+    entries = {entry.id: entry for entry in schedule(price_interval_s=30, ledger_interval_s=3600)}
+    assert sorted(row[0] for row in rows) == sorted(entries)
+    for id, runs, queue, limit, dropped in rows:
+        entry = entries[id]
+        assert (queue, read(limit), read(dropped)) == (entry.queue, entry.timeout_s, entry.ttl_s), id
+        assert f"`{entry.cron}`" in runs if entry.cron else "every" in runs, id
 
 
 def test_the_table_cleans_up_and_proves_the_books_too() -> None:

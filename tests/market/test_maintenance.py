@@ -88,6 +88,21 @@ def test_more_rows_than_a_batch_go_in_several(
         assert maintenance.purge()["idempotency_keys"] == 25
 
 
+def test_a_table_that_is_large_costs_no_other_its_turn(
+    app: Flask, make_user: Callable[..., Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "BATCH_ROWS", 1)
+    person = make_user()
+    with app.app_context():
+        insert(Quote, *(quote(person.id, number, ago(hours=25)) for number in range(1, 500)))
+        insert(IdempotencyKey, key(person.id, "k", ago(days=3)))
+        tables = maintenance._purges(wire.now())
+        monkeypatch.setattr(maintenance, "_purges", lambda _now: tables[:2])
+        gone = maintenance.purge(run_s=0.2)
+        assert gone["idempotency_keys"] == 1
+        assert gone["quotes"] > 0
+
+
 def test_a_run_ends_in_time_and_the_next_one_goes_on(app: Flask, make_user: Callable[..., Person]) -> None:
     person = make_user()
     with app.app_context():
