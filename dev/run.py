@@ -222,9 +222,9 @@ def create_demo_user(settings: Mapping[str, str]) -> None:
     if created.returncode and "already exists" not in created.stdout:
         must(created)
     if created.returncode == 0 or was_cut_off:
+        must(flask(settings, "user", "role", DEMO_EMAIL, "admin", "--why", "a demonstration"))
         amounts = ["--inr", str(DEMO_RUPEES), "--btc", str(DEMO_SATOSHIS)]
         must(flask(settings, "balance", "deposit", DEMO_EMAIL, *amounts))
-        must(flask(settings, "user", "role", DEMO_EMAIL, "admin", "--why", "a demonstration"))
     unpaid.unlink()
 
 

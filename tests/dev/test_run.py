@@ -62,6 +62,13 @@ def create(email, name):
     if os.environ.get("CUT_OFF"):
         os.kill(os.getppid(), 15)
 
+@user.command("role")
+@click.argument("email")
+@click.argument("role")
+@click.option("--why")
+def give_role(email, role, why):
+    log("role")
+
 @app.cli.group("balance")
 def balance(): pass
 
@@ -223,14 +230,14 @@ def test_ctrl_c_ends_everything_and_a_second_run_pays_the_demo_user_nothing(laun
     assert "Traceback" not in first.text
     with socket.create_server(("127.0.0.1", first.port)):
         pass  # the port is free again
-    assert log_of(stand_in) == ["upgrade", "create", "deposit"]
+    assert log_of(stand_in) == ["upgrade", "create", "role", "deposit"]
 
     second = launch()
     second.wait_for(READY)
     second.process.send_signal(signal.SIGTERM)
     second.wait()
     assert second.marked() == []
-    assert log_of(stand_in) == ["upgrade", "create", "deposit", "upgrade"]
+    assert log_of(stand_in) == ["upgrade", "create", "role", "deposit", "upgrade"]
 
 
 def test_the_printed_command_logs_in_and_trades(launch):
@@ -257,7 +264,7 @@ def test_a_run_cut_off_before_the_deposit_makes_up_for_it(launch, stand_in):
     assert log_of(stand_in) == ["upgrade", "create"]
     second = launch()
     second.wait_for(READY)
-    assert log_of(stand_in) == ["upgrade", "create", "upgrade", "deposit"]
+    assert log_of(stand_in) == ["upgrade", "create", "upgrade", "role", "deposit"]
     second.interrupt()
     assert not (stand_in / "instance" / "demo-user-unpaid").exists()
 
