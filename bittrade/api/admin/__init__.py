@@ -5,7 +5,9 @@ Reading needs the role support, changing something the role admin. Every change 
 its operator's. No answer may be kept by anybody.
 """
 
-from bittrade.api.admin import approvals, house, movements, people, records
+from bittrade.api.admin import access, approvals, house, movements, people, records
 
 MODULES = (movements, approvals, people, records, house)
 BLUEPRINTS = tuple(module.blueprint for module in MODULES)
+for blueprint in BLUEPRINTS:
+    blueprint.url_value_preprocessor(access.bound_ids)
