@@ -1,12 +1,14 @@
 """A server that is killed in the middle of a buy and started again: bought once. Watching over it: nothing is missed."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 import pytest
-from bittrade_client import Client, Connected, Disconnected, TransactionMade, Watch
+from bittrade_client import Client, Connected, Disconnected, TransactionMade, Watch, errors
 
 from tests.clients.conftest import PATIENT, client_of, kill_web
 from tests.e2e.conftest import System, wait_until
@@ -37,15 +39,14 @@ class Wire:
 
     def _carry(self, client: socket.socket) -> None:
         with client, suppress(OSError), socket.create_connection(("127.0.0.1", self._upstream)) as server:
-            while request := client.recv(65_536):
+            asking, answering = client.makefile("rb"), server.makefile("rb")
+            while request := read_message(asking):
                 server.sendall(request)
                 is_trade = request.startswith(b"POST /api/trade ")
                 if is_trade and not self._is_answered and self._cut_once():
                     return
-                answer = server.recv(65_536)
-                if is_trade and self._cut_once():
-                    return
-                if not answer:
+                answer = read_message(answering)
+                if not answer or (is_trade and self._cut_once()):
                     return
                 client.sendall(answer)
 
@@ -56,6 +57,15 @@ class Wire:
             self.is_cut = True
         self._cut()
         return True
+
+
+def read_message(stream: BinaryIO) -> bytes:
+    """Return one whole request or answer; nothing at the end."""
+    head = b""
+    while (line := stream.readline()) not in (b"", b"\r\n"):
+        head += line
+    length = re.search(rb"(?im)^content-length: *([0-9]+)", head)
+    return head + b"\r\n" + stream.read(int(length[1]) if length else 0) if head else b""
 
 
 @contextmanager
@@ -122,6 +132,17 @@ def test_a_watch_goes_on_where_a_program_left_off(system: System) -> None:
     kinds = [type(event).__name__ for event in seen]
     assert kinds == ["TransactionMade", "TransactionMade", "OrderChanged", "BalanceChanged", "Connected"]
     assert seqs(seen) == [first.seq + 1, first.seq + 2]
+
+
+def test_a_watch_ends_with_its_token(system: System) -> None:
+    person = system.new_person(inr=1_000)
+    client = client_of(person)
+    events = iter(client.watch())
+    assert any(isinstance(event, Connected) for event in events)
+    client_of(person).logout_all()
+    with pytest.raises(errors.TokenInvalid):
+        for _event in events:
+            pass
 
 
 def follow(watch: Watch, seen: list[object]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bittrade_client.errors import BitTradeError, NoData, TokenInvalid, Unreachable
+from bittrade_client.errors import BitTradeError, NoData, Unreachable
 from bittrade_client.market import MarketData
 
 DEAF_AFTER_S = 30.0  # the server's heartbeat comes each 15 s
@@ -28,7 +28,7 @@ class Feed(Protocol):
     """Something that is opened, gives hints, and goes down one day."""
 
     def open(self) -> None:
-        """Begin to listen. Raises Unreachable, or TokenInvalid."""
+        """Begin to listen. Raises Unreachable, also where it is refused."""
 
     def next(self) -> Hint | None:
         """Return the next hint, or None where there is none for about a second."""
@@ -101,9 +101,9 @@ class Socket:
         except (self._library.exceptions.ConnectionError, queue.Empty, OSError) as error:
             self.close()
             raise Unreachable(f"The socket does not open: {error}") from error
-        if answer != "ready":
+        if answer != "ready":  # a token that has ended, or only too many sockets, or too often
             self.close()
-            raise TokenInvalid(answer, code=TokenInvalid.code)
+            raise Unreachable(f"The socket is refused: {answer}")
         self._heard_at = time.monotonic()
 
     def _listen(self, client: Any, hints: Hints, outcome: "queue.SimpleQueue[str]") -> None:
@@ -122,7 +122,7 @@ class Socket:
         def refuse(payload: Mapping[str, Any]) -> None:
             reason = str(payload.get("error", "authentication failed"))
             outcome.put(reason)
-            hints.put(Hint("refused", reason))
+            hints.put(Hint("down", reason))
 
         client.on("btc_price_update", hear("price"))
         client.on("user_balance_update", hear("changed"))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bittrade_client.errors import ApiError, NotAllowed, TokenInvalid, Unreachable
+from bittrade_client.errors import ApiError, NotAllowed, Unreachable
 from bittrade_client.feeds import Feed, Hint
 from bittrade_client.history import History
 from bittrade_client.models import Balance, Loan, Order, Rates, Transaction
@@ -58,7 +58,7 @@ Event = (
 
 
 class Watch:
-    """One iteration over what happens. `seq` is how far it has come: keep it to go on there another time."""
+    """One iteration over what happens, until the token ends: then NotAllowed. `seq` is how far it has come: keep it to go on there another time."""
 
     def __init__(self, history: History, feed: Feed, *, has_token: bool, after: int | None = None) -> None:
         self._history = history
@@ -75,6 +75,7 @@ class Watch:
         try:
             while True:
                 try:
+                    yield from self._catch_up()  # also says whether the token is still good: a socket does not
                     self._feed.open()
                     yield from self._catch_up()
                     yield Connected()
@@ -104,8 +105,6 @@ class Watch:
             yield from self._follow(hint)
 
     def _follow(self, hint: Hint) -> Iterator[Event]:
-        if hint.kind == "refused":
-            raise TokenInvalid(str(hint.payload), code=TokenInvalid.code)
         if hint.kind == "price":
             yield PriceChanged(Rates.parse(hint.payload))
         elif hint.kind == "changed" and self._is_new(hint.payload):
