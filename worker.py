@@ -4,6 +4,7 @@
     python worker.py ledger        prove the books; the one above starts this itself, so that no price waits for a proof
     python worker.py scheduler     queue those jobs when due, tell when the feed goes stale, fetch when nobody does,
                                    fill limit orders, run recurring plans, watch loans
+    python worker.py check-worker, check-scheduler    status 0 while one says that it is there
 
 Both outlive Redis: they wait for its return, for ever. What runs when is in `bittrade/jobs/schedule.py`; nothing here
 knows what a job does. gevent must not have patched this process: RQ ends jobs that take too long by SIGALRM, and forks.
@@ -13,6 +14,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -36,6 +38,7 @@ from rq.worker.base import StopRequested
 import config
 from bittrade import create_app, extensions, unit_of_work
 from bittrade.errors import BitTradeError
+from bittrade.jobs.gauges import list_workers
 from bittrade.jobs.schedule import LEDGER_QUEUES, QUEUES, schedule
 from bittrade.jobs.scheduler import NamedJob, SteadyScheduler, end_on_signals
 from bittrade.logs import warn_seldom
@@ -257,10 +260,30 @@ def run_workers(app: Flask) -> None:
         run_worker(app)
 
 
+def check_worker(app: Flask) -> None:
+    """Exit with the reason unless a worker of this machine has said within a minute and a half that it is there."""
+    with app.app_context():
+        try:
+            workers = list_workers(extensions.queue_redis(), app.config["INSTALLATION_ID"])
+        except RedisError as failure:
+            sys.exit(f"worker: Redis is away, or refuses ({failure})")
+    if socket.gethostname() not in {worker.hostname for worker in workers}:
+        sys.exit("worker: none is there")
+
+
+def check_scheduler(app: Flask) -> None:
+    """Exit with the reason unless a scheduler, on whatever machine, has said something within ten seconds."""
+    with app.app_context():
+        if market.list_overdue_jobs() is None:
+            sys.exit("scheduler: none is there, or Redis is away")
+
+
 ROLES: dict[str, Callable[[Flask], None]] = {
     "worker": run_workers,
     "scheduler": run_scheduler,
     "ledger": partial(run_worker, queues=LEDGER_QUEUES),
+    "check-worker": check_worker,
+    "check-scheduler": check_scheduler,
 }
 
 

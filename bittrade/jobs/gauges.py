@@ -62,14 +62,18 @@ def _workers(connection: Redis, installation: str) -> list[Metric]:
             "rq_workers_working_time", "RQ workers spent seconds", labels=labels
         ),
     }
-    for worker in Worker.all(connection=connection, job_class=NamedJob, serializer=JSONSerializer):
-        if not worker.name.startswith(f"{installation}-") or _is_gone(worker):
-            continue
+    for worker in list_workers(connection, installation):
         queues = ",".join(name.removeprefix(prefix) for name in worker.queue_names())
         workers.add_metric([worker.name, str(worker.get_state()), queues], 1)
         for attribute, family in sums.items():
             family.add_metric([worker.name, queues], getattr(worker, attribute) or 0)
     return [workers, *sums.values()]
+
+
+def list_workers(connection: Redis, installation: str) -> list[BaseWorker]:
+    """Return this installation's workers that are there. Raises RedisError."""
+    found = Worker.all(connection=connection, job_class=NamedJob, serializer=JSONSerializer)
+    return [worker for worker in found if worker.name.startswith(f"{installation}-") and not _is_gone(worker)]
 
 
 def _is_gone(worker: BaseWorker) -> bool:

@@ -53,3 +53,9 @@ def test_nothing_starts_before_the_tables_are_right(services: dict[str, Any]) ->
         assert services[name]["depends_on"]["upgrade"] == {"condition": "service_completed_successfully"}
     for name in ("database", "redis"):
         assert services[name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_each_process_is_asked_whether_it_is_well(services: dict[str, Any]) -> None:
+    assert services["worker"]["healthcheck"]["test"] == ["CMD", "python", "worker.py", "check-worker"]
+    assert services["scheduler"]["healthcheck"]["test"] == ["CMD", "python", "worker.py", "check-scheduler"]
+    assert "/api/health/live" in str(services["web"]["healthcheck"]["test"])

@@ -208,7 +208,8 @@ def test_a_wrong_argument_gets_a_usage_line() -> None:
         [sys.executable, "worker.py", "sheduler"], capture_output=True, text=True, timeout=30
     )
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("usage: python worker.py [-h] [{worker,scheduler,ledger}]")
+    assert wrong.stderr.startswith("usage: python worker.py [-h]")
+    assert "[{worker,scheduler,ledger,check-worker,check-scheduler}]" in wrong.stderr
 
 
 def test_a_process_that_gevent_has_patched_is_refused() -> None:
@@ -216,3 +217,12 @@ def test_a_process_that_gevent_has_patched_is_refused() -> None:
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
     assert "gevent has patched this process" in refused.stderr
+
+
+def test_a_supervisor_can_ask_whether_both_are_there(start: Start) -> None:
+    checks = ("check-worker", "check-scheduler")
+    assert [start(check).wait(60) for check in checks] == [1, 1]
+    start()
+    start("scheduler")
+    for check in checks:
+        wait_until(lambda check=check: start(check).wait(60) == 0, within_s=120)
