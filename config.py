@@ -77,6 +77,7 @@ class Config(BaseSettings):
     DB_NAME: str = "bittrade"
     DB_USER: str = "root"
     DB_PASSWORD: str = ""
+    BACKUP_DATABASE_URL: str = ""
     DB_POOL_SIZE: int = Field(16, ge=1, le=200)
     DATABASE_REPLICA_URL: str = ""
     MAX_REPLICA_LAG_S: int = Field(5, ge=0, le=3600)
@@ -186,6 +187,7 @@ class Config(BaseSettings):
         """Fill in what follows from the rest: the two URLs, the queue's Redis, the transports."""
         self.DATABASE_URL = normalize(self.DATABASE_URL or self._database_url())
         self.DATABASE_REPLICA_URL = _normalize_replica(self.DATABASE_REPLICA_URL)
+        self.BACKUP_DATABASE_URL = self.BACKUP_DATABASE_URL and normalize(self.BACKUP_DATABASE_URL)
         self.REDIS_URL = self.REDIS_URL or self._redis_url()
         self.QUEUE_REDIS_URL = self.QUEUE_REDIS_URL or self.REDIS_URL
         for name in REDIS_URLS:

@@ -48,6 +48,7 @@ NOWHERE = "http://127.0.0.1:9"
 # Everything that could point a test at a developer's own data.
 APPLICATION_VARIABLES = (
     "APPROVAL_",
+    "BACKUP_",
     "BITTRADE_",
     "DATABASE_",
     "DB_",
