@@ -51,8 +51,8 @@ export function App() {
         <Price />
         {isIn && <BalanceView />}
         {isIn && <OrderForm />}
-        <ChartView />
         {isIn && <OpenOrders />}
+        <ChartView />
         {isIn && <Plans />}
         {isIn && <Later />}
         {isIn && <Transactions />}

@@ -38,6 +38,14 @@ const TYPES: Record<string, string> = {
   WITHDRAW_BTC: "Withdrawal of bitcoin",
   TRANSFER_IN: "Received",
   TRANSFER_OUT: "Sent",
+  LOAN_CREATE: "Borrowed",
+  LOAN_BORROW: "Borrowed more",
+  LOAN_REPAY: "Repaid",
+  LOAN_ADD_COLLATERAL: "Pledged more",
+  LOAN_WITHDRAW_COLLATERAL: "Collateral taken back",
+  INTEREST_ACCRUAL: "Interest",
+  PARTIAL_LIQUIDATION: "Collateral sold",
+  FULL_LIQUIDATION: "All collateral sold",
   REVERSAL: "Correction",
 };
 

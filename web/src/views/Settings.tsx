@@ -177,7 +177,7 @@ function Keys() {
       return "The key is revoked.";
     });
   return (
-    <section aria-label="API keys">
+    <section aria-label="API keys" class="wide">
       <h2>Keys for programs</h2>
       <form
         onSubmit={(event) => {
