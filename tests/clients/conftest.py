@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,19 @@ def system(request: pytest.FixtureRequest, surroundings: Any, redis_url: str) ->
         system.start_web()
         system.flask("market", "fetch")
         yield system
+
+
+@pytest.fixture(scope="package")
+def new_person(system: System) -> Callable[[int], Person]:
+    """Register somebody who has so many rupees: from one rich user, as a command of the operators' takes seconds."""
+    rich = client_of(system.new_person(inr=10_000_000))
+
+    def make(inr: int) -> Person:
+        person = system.new_person()
+        rich.send(person.email, inr=inr)
+        return person
+
+    return make
 
 
 def kill_web(system: System) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ class Typist:
 
 
 @pytest.fixture(scope="module")
-def person(system: System) -> Person:
-    return system.new_person(inr=100_000)
+def person(new_person: Callable[[int], Person]) -> Person:
+    return new_person(100_000)
 
 
 @pytest.fixture

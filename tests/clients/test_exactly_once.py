@@ -11,7 +11,9 @@ import pytest
 from bittrade_client import Client, Connected, Disconnected, TransactionMade, Watch, errors
 
 from tests.clients.conftest import PATIENT, client_of, kill_web
-from tests.e2e.conftest import System, wait_until
+from tests.e2e.conftest import Person, System, wait_until
+
+Make = Callable[[int], Person]
 
 
 class Wire:
@@ -82,8 +84,10 @@ def cut_wire(system: System, *, is_answered: bool) -> Iterator[Wire]:
 
 
 @pytest.mark.parametrize("is_answered", [True, False], ids=["after its commit", "while it works"])
-def test_a_server_killed_in_the_middle_of_a_buy_bought_once(system: System, is_answered: bool) -> None:
-    person = system.new_person(inr=10_000)
+def test_a_server_killed_in_the_middle_of_a_buy_bought_once(
+    system: System, new_person: Make, is_answered: bool
+) -> None:
+    person = new_person(10_000)
     with cut_wire(system, is_answered=is_answered) as wire:
         trade = client_of(person, wire.url).buy(inr=1000)
     assert wire.is_cut
@@ -97,8 +101,10 @@ def test_a_server_killed_in_the_middle_of_a_buy_bought_once(system: System, is_a
     system.flask("ledger", "verify")
 
 
-def test_watching_over_a_restart_misses_nothing_and_tells_nothing_twice(system: System) -> None:
-    person = system.new_person(inr=100_000)
+def test_watching_over_a_restart_misses_nothing_and_tells_nothing_twice(
+    system: System, new_person: Make
+) -> None:
+    person = new_person(100_000)
     trader = client_of(person)
     watch = Client(system.url, person.token, retry=PATIENT).watch()
     began = watch.seq
@@ -118,8 +124,8 @@ def test_watching_over_a_restart_misses_nothing_and_tells_nothing_twice(system: 
     assert seqs(seen) == list(range(began + 1, last.seq + 1))
 
 
-def test_a_watch_goes_on_where_a_program_left_off(system: System) -> None:
-    person = system.new_person(inr=100_000)
+def test_a_watch_goes_on_where_a_program_left_off(system: System, new_person: Make) -> None:
+    person = new_person(100_000)
     client = client_of(person)
     first = client.buy(inr=100)
     client.buy(inr=200)
@@ -134,8 +140,8 @@ def test_a_watch_goes_on_where_a_program_left_off(system: System) -> None:
     assert seqs(seen) == [first.seq + 1, first.seq + 2]
 
 
-def test_a_watch_ends_with_its_token(system: System) -> None:
-    person = system.new_person(inr=1_000)
+def test_a_watch_ends_with_its_token(system: System, new_person: Make) -> None:
+    person = new_person(1_000)
     client = client_of(person)
     events = iter(client.watch())
     assert any(isinstance(event, Connected) for event in events)

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,9 +25,9 @@ FAR_BELOW = 3_500_000  # a limit that no rate of these tests reaches
 
 
 @pytest.fixture
-def person(system: System) -> Person:
-    """Somebody with ₹1,00,000 and some bitcoin bought for ₹20,000."""
-    made = system.new_person(inr=100_000)
+def person(new_person: Callable[[int], Person]) -> Person:
+    """Somebody with ₹80,000, and bitcoin bought for ₹20,000."""
+    made = new_person(100_000)
     made.trade("buy", "20000")
     return made
 
