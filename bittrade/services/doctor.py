@@ -99,6 +99,11 @@ def _production() -> Iterator[Finding]:
             f"HOST is {_config('HOST')} and no proxy is trusted: traffic is not encrypted, or all clients share an address",
             "Put a proxy with TLS in front (deploy/), and set TRUSTED_PROXY_HOPS to how many there are",
         )
+    if _config("METRICS_PORT") and _config("METRICS_HOST") not in LOOPBACK:
+        yield Finding(
+            f"METRICS_HOST is {_config('METRICS_HOST')}: whoever reaches port {_config('METRICS_PORT')} reads what is traded",
+            "Let METRICS_HOST be loopback, or let the firewall pass only Prometheus",
+        )
 
 
 def _database() -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,12 @@ def test_commands_of_the_runbook_exist(app: Flask) -> None:
             if word == "db":
                 break
             command = commands[word]
+
+
+def test_doctor_tells_of_metrics_that_the_network_can_read(new_app: Callable[..., Flask]) -> None:
+    def findings(**settings: object) -> str:
+        return new_app(**settings).test_cli_runner().invoke(args=["doctor"]).output
+
+    assert "METRICS_HOST is 0.0.0.0" in findings(METRICS_PORT=9464, METRICS_HOST="0.0.0.0")
+    assert "METRICS_HOST" not in findings(METRICS_PORT=9464)
+    assert "METRICS_HOST" not in findings(METRICS_HOST="0.0.0.0")
