@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -91,20 +91,34 @@ def record(
     _insert(session, Event(action, user_id, by_owner, facts, origin.get()))
 
 
-def _insert(session: Session, event: Event) -> None:
-    source, user_id = event.source, event.user_id
-    actor = source.actor or (f"user {user_id}" if user_id is not None and event.by_owner else "anonymous")
-    session.execute(
-        sa.insert(AuditEvent.__table__).values(
-            at=wire.now(),
-            action=event.action,
-            actor=actor,
-            user_id=user_id,
-            address=source.address or None,
-            request_id=source.request_id,
-            facts=json.dumps(event.facts, sort_keys=True, allow_nan=False),
-        )
+def record_each(session: Session, action: str, facts: Mapping[int, Mapping[str, Any]]) -> None:
+    """Add a row for each user of whom there are facts."""
+    source = origin.get()
+    _insert(
+        session,
+        *(Event(action, user_id, True, dict(known), source) for user_id, known in facts.items() if known),
     )
+
+
+def _insert(session: Session, *events: Event) -> None:
+    rows = [
+        {
+            "at": wire.now(),
+            "action": event.action,
+            "actor": event.source.actor or _who(event),
+            "user_id": event.user_id,
+            "address": event.source.address or None,
+            "request_id": event.source.request_id,
+            "facts": json.dumps(event.facts, sort_keys=True, allow_nan=False),
+        }
+        for event in events
+    ]
+    if rows:
+        session.execute(sa.insert(AuditEvent.__table__), rows)
+
+
+def _who(event: Event) -> str:
+    return f"user {event.user_id}" if event.user_id is not None and event.by_owner else "anonymous"
 
 
 def read_reason(why: str) -> str:

@@ -1,11 +1,13 @@
 """The books, by one name for everybody else. Who does what:
 
-`posting` writes them, `together` for several users at once · `proof` proves them, with what `reading` and `ranges` fetch and `evidence` knows from other tables
-· `checkpoints` keeps how far they are proven, and how the proof stands · `chains` are the hash chains and their digest.
+`posting` writes them, `together` for several users at once, `opening` for new ones · `proof` proves them, with what `reading`
+and `ranges` fetch and `evidence` knows from other tables · `checkpoints` keeps how far they are proven, and how the proof
+stands · `chains` are the hash chains and their digest.
 """
 
 from bittrade.services.ledger.chains import extend, list_unchained, note_digest, read_digest, write_digest
 from bittrade.services.ledger.checkpoints import Standing, find_standing, list_proofs
+from bittrade.services.ledger.opening import NewBooks, open_books
 from bittrade.services.ledger.posting import (
     MAX_BALANCE,
     Posted,
@@ -24,6 +26,7 @@ from bittrade.services.ledger.together import Held, insert_together, locks, post
 __all__ = [
     "MAX_BALANCE",
     "Held",
+    "NewBooks",
     "Posted",
     "Posting",
     "Prepared",
@@ -40,6 +43,7 @@ __all__ = [
     "lock_balances",
     "locks",
     "note_digest",
+    "open_books",
     "post",
     "post_together",
     "prepare",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bittrade import wire
 from bittrade.services import ledger, settings
 from bittrade.services.node_import import source, writing
-from bittrade.services.node_import.conversion import Account, Converter, grouped
+from bittrade.services.node_import.conversion import Account, Converter, PastTransaction, grouped
 from bittrade.services.node_import.source import Source
 
 USERS_AT_ONCE = 200
@@ -58,17 +58,19 @@ def _bring(
 ) -> None:
     """Bring some accounts, neighbours by id. What is odd about those that are here already is said again."""
     raw = dict(grouped(original.read_history(after=accounts[0].id - 1, until=accounts[-1].id)))
+    new: dict[Account, list[PastTransaction]] = {}
     for account in accounts:
         past = converter.history(account, raw.get(account.id, ()))
         if account.id in known:
             report.users_before += 1
             continue
-        if not is_dry:
-            writing.write(account, past)
+        new[account] = past
         report.users += 1
         report.transactions += len(past)
         report.inr += account.opening.inr
         report.satoshis += account.opening.btc
+    if not is_dry:
+        writing.write(new)
 
 
 def _remarks(original: Source) -> Iterator[str]:

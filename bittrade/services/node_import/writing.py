@@ -1,6 +1,7 @@
-"""Writing an account that was imported: who it is, what it did elsewhere, and its opening entries, in one unit of work."""
+"""Writing accounts that were imported: who they are, what they did elsewhere, and their opening entries, many in one unit of
+work."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -13,12 +14,11 @@ from bittrade.domain.loans import Loan
 from bittrade.domain.money import Asset
 from bittrade.domain.transaction_types import OPENING
 from bittrade.errors import InvalidInput
-from bittrade.models import AuditEvent, Balance, Transaction, User
+from bittrade.models import AuditEvent, User
 from bittrade.services import audit, ledger, loans, settings
-from bittrade.services.ledger import Posting
+from bittrade.services.ledger import NewBooks
 from bittrade.services.node_import.conversion import Account, Opening, PastTransaction
 
-AT_ONCE = 500  # rows in one statement
 IMPORTED_ACTION = "user_imported"
 
 
@@ -36,44 +36,39 @@ def list_imported() -> set[int]:
     return {user_id for user_id in imported if user_id is not None}
 
 
-def write(account: Account, past: Sequence[PastTransaction]) -> None:
-    """Write an account with its history and what it opens with."""
+def write(several: Mapping[Account, Sequence[PastTransaction]]) -> None:
+    """Write accounts, each with its history and what it opens with, in one unit of work."""
 
     def work(session: Session) -> None:
-        columns = asdict(account)
-        del columns["opening"]
-        session.add(User(**columns))
-        session.flush()
-        session.add(Balance(user_id=account.id, seq=len(past)))
-        session.flush()
-        for rows in _pieces(account.id, past):
-            session.execute(sa.insert(Transaction.__table__), rows)
-        _open(session, account.id, account.opening)
-        audit.record(session, IMPORTED_ACTION, user_id=account.id, transactions=len(past))
-
-    unit_of_work.commit(work)
-
-
-def _pieces(user_id: int, past: Sequence[PastTransaction]) -> Iterator[list[dict[str, object]]]:
-    for start in range(0, len(past), AT_ONCE):
-        yield [
-            {**asdict(row), "user_id": user_id, "seq": seq, "is_pending": False}
-            for seq, row in enumerate(past[start : start + AT_ONCE], start=start + 1)
+        now = wire.now()
+        people = [asdict(account) for account in several]
+        for columns in people:
+            del columns["opening"]
+        session.execute(sa.insert(User.__table__), people)
+        books = [
+            NewBooks(account.id, [asdict(row) for row in past], _entries(account.id, account.opening))
+            for account, past in several.items()
         ]
-
-
-def _open(session: Session, user_id: int, opening: Opening) -> None:
-    """Post what a user has, a deposit for each currency, and what is lent or owed."""
-    balance, now = ledger.lock_balance(session, user_id), wire.now()
-    for kind, entry in _entries(user_id, opening).items():
-        posted = ledger.post(session, user_id, held=balance, entry=entry, posting=Posting(type=kind), now=now)
-        balance = posted.balance
-        if kind == OPENING:
-            loans.add(session, user_id, posted, _loan(session, opening, now))
-    if opening.inr or opening.btc:
-        audit.record(
-            session, "deposit", user_id=user_id, inr=opening.inr, satoshis=opening.btc, why="opening balance"
+        posted = ledger.open_books(session, books, now=now)
+        for account in several:
+            if opened := posted.get((account.id, OPENING)):
+                loans.add(session, account.id, opened, _loan(session, account.opening, now))
+        audit.record_each(
+            session,
+            IMPORTED_ACTION,
+            {account.id: {"transactions": len(past)} for account, past in several.items()},
         )
+        audit.record_each(session, "deposit", {account.id: _deposit(account.opening) for account in several})
+
+    if several:
+        unit_of_work.commit(work)
+
+
+def _deposit(opening: Opening) -> dict[str, object]:
+    """Return what the audit log says of what a user opens with; nothing, where that is nothing."""
+    if not (opening.inr or opening.btc):
+        return {}
+    return {"inr": opening.inr, "satoshis": opening.btc, "why": "opening balance"}
 
 
 def _loan(session: Session, opening: Opening, now: datetime) -> Loan:
