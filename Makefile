@@ -14,7 +14,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster bench check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster bench mutants check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ drill-cluster: $(STAMP)  ## Three Galera nodes that all write, or one behind HAP
 
 bench: $(STAMP)  ## Requests a second of the hot routes; BENCH_PEER=folder compares; ARGS="--only trade"
 	@$(BIN)/python -m bench $(ARGS)
+
+mutants: $(STAMP)  ## Do the tests notice small changes of the code? ARGS="--sample 200"; hours without it
+	@$(BIN)/python -m dev.mutants $(ARGS)
 
 audit: $(STAMP)  ## Look for committed secrets and known holes; write the bill of materials
 	@$(BIN)/python -m dev.audit

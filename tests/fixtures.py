@@ -5,11 +5,12 @@ a service gets an app of its own (`new_app`) on services of its own, never the s
 """
 
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -396,3 +397,19 @@ def private_redis() -> Iterator[PrivateRedis]:
 def nobody_listens() -> int:
     """A port of loopback where connections are refused."""
     return free_port()
+
+
+def is_cut(connection: socket.socket, *, timeout_s: float = 60) -> bool:
+    """Drip on until the server ends the connection; False where it never does."""
+    connection.settimeout(0.3)
+    start = time.monotonic()
+    while time.monotonic() - start < timeout_s:
+        try:
+            if not connection.recv(65536):
+                return True
+        except TimeoutError:
+            with suppress(ConnectionError):
+                connection.sendall(b"a")
+        except ConnectionError:
+            return True
+    return False

@@ -74,3 +74,14 @@ def test_one_liar_among_three_never_leads_the_price_beyond_the_tolerance(
     assert found.agreed
     assert not found.is_contradicted
     assert abs(found.agreed[0].usd_cents / IN_USE - 1) <= 0.0102
+
+
+def test_unless_it_is_said_every_move_is_checked_and_the_window_has_no_limit() -> None:
+    sanity = Sanity(jump_limit_bps=2_000, confirm_within_bps=100)
+    assert not sanity.is_small_move(10_001, 10_000)
+    assert sanity.is_small_move(10_000, 10_000)
+    assert sanity.is_within_window(99_999, 1)
+
+
+def test_a_price_lags_after_half_a_minute() -> None:
+    assert timedelta(seconds=30) == LAG

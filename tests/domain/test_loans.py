@@ -335,3 +335,21 @@ def _close(house: House) -> None:
     if house.loan is not None:
         house.step("withdraw", house.loan.collateral)
     house.check()
+
+
+def test_a_debt_that_is_written_off_is_the_house_s_loss() -> None:
+    entry = rules.write_off_entry(USER, Payment(interest=5, principal=100))
+    legs = Counter(
+        {(leg.account, leg.user_id): leg.amount for leg in entry.legs if leg.account != "house_loans"}
+    )
+    assert dict(legs) == {
+        ("house_lending", None): 105,
+        ("house_losses", None): -105,
+        ("interest_accrued", USER): -5,
+        ("borrowed_inr", USER): -100,
+    }
+
+
+def test_the_rates_that_are_watched_hold_for_a_week() -> None:
+    """Interest goes on: within these days no threshold is reached above the rate that is watched for it."""
+    assert timedelta(days=7) == rules._WATCHED_AHEAD

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bittrade.domain.money import Asset
 from bittrade.domain.plans import Frequency, Instalment, Skip, Timetable, zone
 from bittrade.domain.pricing import Rates
-from bittrade.domain.trading import Action
+from bittrade.domain.trading import Action, Order
 from bittrade.errors import InvalidInput
 
 RATES = Rates(buy_inr=4_095_000, sell_inr=3_960_000)
@@ -117,3 +117,8 @@ def test_a_run_is_made_between_its_prices(
 def test_bounds_that_exclude_every_price_are_refused() -> None:
     with pytest.raises(InvalidInput):
         Instalment(Action.BUY, Asset.INR, 1000, max_price=1, min_price=2)
+
+
+def test_a_run_is_a_market_order_of_the_instalment() -> None:
+    instalment = Instalment(Action.SELL, Asset.BTC, 500)
+    assert instalment.order == Order(Action.SELL, Asset.BTC, 500)

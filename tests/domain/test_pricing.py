@@ -109,6 +109,7 @@ def test_the_buy_multiplier_may_equal_the_sell_multiplier_but_not_be_below_it() 
         (timedelta(seconds=90), 90_000),
         (timedelta(days=400), 400 * 86_400_000),
         (timedelta(seconds=-5), 0),  # the source's clock is ahead of ours
+        (timedelta(seconds=-6), 6000),  # too far: as wrong as if it were behind
     ],
 )
 def test_an_age_is_in_milliseconds_and_never_negative(after: timedelta, age: int) -> None:
@@ -134,7 +135,8 @@ def test_a_price_that_is_not_finite_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "change"), [(100, 102, 200), (100, 100, 0), (100, 50, -5000), (0, 5, None)]
+    ("first", "last", "change"),
+    [(100, 102, 200), (100, 100, 0), (100, 50, -5000), (0, 5, None), (100, 300, 20_000)],
 )
 def test_a_chart_s_change_is_from_its_first_to_its_last_point(
     first: int, last: int, change: int | None

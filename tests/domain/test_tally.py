@@ -39,6 +39,19 @@ def test_what_goes_on_is_written_ever_more_rarely() -> None:
     assert 86_400 - LONGEST_WINDOW_S <= written + total <= 86_400 + written
 
 
+def test_the_windows_are_a_minute_first_and_an_hour_at_most() -> None:
+    assert (FIRST_WINDOW_S, LONGEST_WINDOW_S) == (60, 3600)
+
+
+def test_all_counts_that_are_due_are_taken_at_once() -> None:
+    tally = new()
+    for cause in ("x", "y", "z") * 2:
+        tally.add(1, "a", cause, cause, 0)
+    tally.add(2, "a", "once", "", 0)
+    assert sorted(due.what for due in tally.take_due(FIRST_WINDOW_S)) == ["x", "y", "z"]
+    assert len(tally) == 3
+
+
 def test_each_owner_and_cause_is_counted_apart() -> None:
     tally = new()
     assert tally.add(1, "a", "x", "", 0)

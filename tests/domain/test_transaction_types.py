@@ -47,6 +47,20 @@ def test_each_type_names_accounts_that_exist_and_signs_that_agree(kind: Transact
         assert not sign or sign in allowed or 0 in allowed
 
 
+def test_trades_have_a_receipt_and_nothing_else_has() -> None:
+    assert {name for name, kind in TYPES.items() if kind.has_receipt} == {
+        *("MARKET_BUY", "MARKET_SELL", "LIMIT_BUY", "LIMIT_SELL", "DCA_BUY", "DCA_SELL"),
+        *("PARTIAL_LIQUIDATION", "FULL_LIQUIDATION"),
+    }
+
+
+def test_what_an_order_a_loan_or_a_transfer_holds_is_not_reversible() -> None:
+    assert {name for name, kind in TYPES.items() if kind.is_reversible} == {
+        *("MARKET_BUY", "MARKET_SELL", "DCA_BUY", "DCA_SELL"),
+        *("DEPOSIT_INR", "DEPOSIT_BTC", "WITHDRAW_INR", "WITHDRAW_BTC"),
+    }
+
+
 def test_an_entry_of_its_type_has_no_fault() -> None:
     assert faults("MARKET_BUY", BUY) == []
 

@@ -24,6 +24,7 @@ from bittrade.errors import OutcomeUnknown
 from dev.services import free_port
 from tests.e2e.conftest import wait_until
 from tests.e2e.test_behind_nginx import deployment
+from tests.fixtures import is_cut
 
 GENEROUS_S = 40
 SHARED = {"Cache-Control": f"public, max-age={MAX_AGE_S}, stale-if-error={STALE_IF_ERROR_S}"}
@@ -203,6 +204,12 @@ def test_while_nobody_answers_the_rates_are_the_last_ones_and_the_rest_says_so(n
     assert int(down.headers["Retry-After"]) > 0
     # But not for ever: a price that nobody can renew is no price.
     wait_until(lambda: nginx.get("/api/market-rates").status_code == 502, "it ends", timeout_s=GENEROUS_S)
+
+
+def test_a_header_that_drips_is_cut(nginx: Deployment) -> None:
+    with socket.create_connection(("127.0.0.1", nginx.port), timeout=GENEROUS_S) as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-A: ")
+        assert is_cut(connection)
 
 
 def test_one_address_cannot_have_all_places(nginx: Deployment) -> None:

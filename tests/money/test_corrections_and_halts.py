@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from bittrade import unit_of_work
-from bittrade.errors import InsufficientFunds, TransactionNotFound
+from bittrade.errors import AlreadyReversed, InsufficientFunds, TransactionNotFound
 from bittrade.models import AuditEvent, Balance, LedgerLeg
 from bittrade.services import halt, health, ledger
 from tests.fixtures import together
@@ -41,6 +41,8 @@ def test_a_transaction_is_reversed_once_and_a_reversal_never(trader: Trader, app
         5, lambda _: command(app, "transaction", "reverse", str(bought["id"]), "--why", "x")[0]
     )
     assert sorted(results) == [0, 1, 1, 1, 1]
+    status, said = command(app, "transaction", "reverse", str(bought["id"]), "--why", "x")
+    assert (status, AlreadyReversed.message in said) == (1, True)
     reversal = trader.get("/api/transactions", type="REVERSAL").get_json()["transactions"][0]
     status, said = command(app, "transaction", "reverse", str(reversal["id"]), "--why", "x")
     assert status == 1

@@ -1,6 +1,7 @@
 """The portfolio follows from the ledger, first in, first out, however it was carried on."""
 
 import pytest
+import redis
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from bittrade import cache, unit_of_work
 from bittrade.domain.portfolio import Portfolio
 from bittrade.services import corrections, portfolio
-from tests.fixtures import set_price
+from tests.fixtures import key_of, set_price
 from tests.money.conftest import Trader
 
 
@@ -69,6 +70,12 @@ def test_a_fold_from_another_life_of_the_database_is_thrown_away(trader: Trader,
         )
     view = trader.get("/api/portfolio").get_json()
     assert (view["realised_gain_inr"], view["seq"]) == (0, 2)
+
+
+def test_a_fold_is_kept_for_an_hour(trader: Trader, app: Flask, redis_url: str) -> None:
+    trader.get("/api/portfolio")
+    with app.app_context(), redis.Redis.from_url(redis_url) as server:
+        assert 3500 < server.ttl(key_of(app, cache.user_portfolio_key(trader.person.id))) <= 3600
 
 
 def test_holdings_agree_with_the_balance_after_corrections(trader: Trader, app: Flask) -> None:

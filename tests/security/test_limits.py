@@ -207,6 +207,18 @@ def test_writes_are_counted_by_account_and_not_by_address(new_app: NewApp, app: 
     assert trades(other, "10.0.0.1", "10.0.0.1") == [201, 201]
 
 
+def test_other_writes_are_counted_by_account_too(new_app: NewApp, app: Flask) -> None:
+    client = new_app(RATELIMIT_ENABLED=True, RATELIMIT_WRITE="2 per hour").test_client()
+    one, other = new_user(app), new_user(app)
+
+    def revokes(user: Person, address: str) -> int:
+        where = {"REMOTE_ADDR": address}
+        return client.delete("/api/keys/1", headers=user.headers, environ_overrides=where).status_code
+
+    assert [revokes(one, f"10.0.0.{number}") for number in range(3)] == [404, 404, 429]
+    assert revokes(other, "10.0.0.1") == 404
+
+
 def test_every_route_that_writes_or_tries_passwords_has_a_limit_besides_the_general_one(app: Flask) -> None:
     bare = {
         rule.rule

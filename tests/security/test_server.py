@@ -16,7 +16,7 @@ import requests
 
 from bittrade.services.identity import KEY_SCOPES
 from tests.e2e.conftest import PASSWORD, Person, System, running_system
-from tests.fixtures import ROOT
+from tests.fixtures import ROOT, is_cut
 
 GENEROUS_S = 60  # how long something that must happen may take on a busy machine
 BODY_S = 2  # what this server gives a body; see the fixture
@@ -245,6 +245,12 @@ def test_a_body_that_drips_is_cut(system: System, path: str) -> None:
         assert statuses(said) == [408]
         assert b"body_too_slow" in said
         assert took > BODY_S - 0.5
+
+
+def test_a_header_that_drips_is_cut(system: System) -> None:
+    with socket.create_connection(address(system), timeout=GENEROUS_S) as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-A: ")
+        assert is_cut(connection)
 
 
 def test_five_hundred_dripping_bodies_hold_nobody_up(system: System) -> None:

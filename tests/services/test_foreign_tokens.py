@@ -192,6 +192,9 @@ def test_long_after_a_logout_all_a_clock_that_is_ahead_is_believed_again(
     assert is_good(sign(iat=later.timestamp() + 5))
 
 
+@pytest.mark.usefixtures(
+    "mariadb_url"
+)  # SQLite has one writer: there nothing ends a token while another comes in
 def test_a_token_that_was_coming_in_during_a_logout_all_does_not_survive_it(
     user: Person, sign: Sign, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,16 +53,21 @@ def run(*statements: sa.sql.Executable) -> None:
 
 @contextmanager
 def _foreign_keys_off(connection: sa.Connection) -> Iterator[None]:
-    """Only on MariaDB, where it is the session's: the pool must get the connection back as it was."""
-    if connection.dialect.name == "sqlite":
-        yield
-        return
-    connection.exec_driver_sql("SET SESSION foreign_key_checks=0")
-    connection.rollback()  # what was set stays; the transaction that the statement began does not
+    """They are the session's: the pool must get the connection back as it was."""
+    off, on = (
+        ("PRAGMA foreign_keys=OFF", "PRAGMA foreign_keys=ON")
+        if connection.dialect.name == "sqlite"
+        else ("SET SESSION foreign_key_checks=0", "SET SESSION foreign_key_checks=1")
+    )
+    driver = (
+        connection.connection.cursor()
+    )  # with SQLAlchemy's, a transaction would begin, in which SQLite keeps them
+    driver.execute(off)
     try:
         yield
     finally:
-        connection.exec_driver_sql("SET SESSION foreign_key_checks=1")
+        driver.execute(on)
+        driver.close()
 
 
 def ids(user: Person) -> list[int]:

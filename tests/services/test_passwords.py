@@ -142,6 +142,11 @@ def test_no_more_hashes_wait_than_a_person_would() -> None:
     assert passwords._queue()._waiting_each == passwords.MAX_WAITING_OF_A_NETWORK
 
 
+def test_all_hashes_of_a_process_wait_in_one_queue_for_one_thread() -> None:
+    assert passwords._queue() is passwords._queue()
+    assert passwords._pool() is passwords._pool()
+
+
 def test_letters_that_only_look_alike_make_two_passwords() -> None:
     """NFKC would make ﬁ into fi and ² into 2, and so of many passwords one."""
     for one, other in (("ﬁrst of ten words", "first of ten words"), ("ten squared ²²²", "ten squared 222")):

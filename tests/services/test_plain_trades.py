@@ -166,7 +166,12 @@ RECEIPT = SAMPLE.text.partition("receipt=")[2]
     ids=str,
 )
 def test_a_changed_trade_is_no_plain_one(changes: dict[str, str]) -> None:
-    assert plain_trades.read(parts_of(SAMPLE, **changes), SAMPLE.legs) is None
+    text = parts_of(SAMPLE, **changes)
+    assert plain_trades.read(text, SAMPLE.legs) is None
+    if "price_id" not in str(changes) and "sell_multiplier" not in str(
+        changes
+    ):  # what other tables are asked
+        assert by_the_rules(text, SAMPLE.legs) is None
 
 
 def test_other_legs_make_no_plain_trade() -> None:
@@ -191,3 +196,29 @@ def test_a_column_that_holds_the_separator_cannot_be_read() -> None:
     ):
         assert plain_trades.read(text, SAMPLE.legs) is None
         assert [*parse(Texts([text], {"9": SAMPLE.legs}))] == ["transaction 9: it cannot be read"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_named"),
+    [
+        ({"price_id": 1}, True),
+        ({"price_id": 2**63 - 1}, True),
+        ({"price_id": 0}, False),
+        ({"price_id": 2**63}, False),
+        ({"price_id": True}, False),
+        ({"price_id": "1"}, False),
+        ({"price_id": None}, False),
+        ({"btc_usd_cents": 1.5}, False),
+        ({"source": None}, False),
+        ({"as_of": 7}, False),
+    ],
+)
+def test_a_receipt_names_a_price_by_an_id_that_a_row_may_have(
+    changes: dict[str, object], is_named: bool
+) -> None:
+    held = {**BASIS.to_json(), **changes}
+    assert (plain_trades.named_price(held) is not None) is is_named
+
+
+def test_a_receipt_that_is_no_object_names_no_price() -> None:
+    assert [plain_trades.named_price(held) for held in (None, [], "x", 7, {})] == [None] * 5

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from bittrade import wire
+from bittrade import unit_of_work, wire
 from bittrade.extensions import db
 from bittrade.models import AuditEvent, Balance, BitcoinData, LedgerLeg, Transaction
-from bittrade.services import corrections, funds, ledger
+from bittrade.services import audit, corrections, funds, ledger
 from bittrade.services.funds import Funds
 from bittrade.services.ledger.chains import extend
 from tests.fixtures import Person, new_user, set_price
@@ -418,6 +418,21 @@ def test_a_tampering_is_found(books: Books, tamper: Tampering, found_by: str) ->
     else:
         assert not faults_of_whole()  # else the digest would not be what finds it
     assert ledger.verify(digest=ledger.read_digest(books.digest)).faults or found_by != DIGEST
+
+
+@pytest.mark.parametrize(
+    ("amount", "is_victims", "fault"),
+    [(-400, False, "it is not the opposite of"), (-77, True, "which can't be reversed by it")],
+)
+def test_a_reversal_is_held_to_what_it_names_whoever_vouches_for_it(
+    books: Books, amount: int, is_victims: bool, fault: str
+) -> None:
+    reverses_id = books.ids[0] if is_victims else ids(books.thief)[0]
+    _reversal(books, books.thief, reverses_id, amount)
+    unit_of_work.commit(lambda session: audit.record(session, "transaction_reversed", user_id=books.thief.id))
+    for found in (faults_of_recent(), faults_of_whole()):
+        assert [text.partition(": ")[0] for text in found] == [f"transaction {newest(books.thief)}"]
+        assert fault in found[0]
 
 
 def test_untouched_books_are_right_in_every_way(books: Books) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -16,7 +17,7 @@ from bittrade.errors import DatabaseUnavailable, OutcomeUnknown, TooBusy
 from bittrade.extensions import db
 from bittrade.models import Balance, Setting
 from dev.services import connect_database
-from tests.fixtures import Database, Person, build_app, new_user, together
+from tests.fixtures import Database, Person, build_app, new_user, together, wait_until
 
 
 def held(user: Person) -> int:
@@ -315,6 +316,28 @@ def test_one_users_waiting_work_holds_one_connection_and_not_the_pool(
     together(12, one)
     assert most == 1
     assert not unit_of_work._lanes
+
+
+def test_so_many_wait_for_one_user_s_turn_and_no_more(
+    on_both_databases: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unit_of_work._MAX_IN_LANE <= 600  # each may wait for three seconds
+    monkeypatch.setattr(unit_of_work, "_MAX_IN_LANE", 2)
+    monkeypatch.setattr(unit_of_work, "_LANE_WAIT_S", 60)
+    with on_both_databases.app_context(), ThreadPoolExecutor(1) as second:
+        with unit_of_work.lane(7):
+            waiting = second.submit(_take_lane, 7)
+            wait_until(lambda: unit_of_work._lanes[7].waiting == 2)
+            with pytest.raises(TooBusy):
+                _take_lane(7)
+            _take_lane(8)
+        assert waiting.result(timeout=60) == 7
+    assert not unit_of_work._lanes
+
+
+def _take_lane(user_id: int) -> int:
+    with unit_of_work.lane(user_id):
+        return user_id
 
 
 def test_who_waits_too_long_for_their_own_work_is_told_to_come_back(

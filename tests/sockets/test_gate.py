@@ -57,6 +57,14 @@ def test_who_comes_to_a_full_house_is_told_so(
     session_of(enter(client, addresses[2]))
 
 
+def test_no_page_is_told_that_it_may_send_cookies(new_app: Callable[..., Flask]) -> None:
+    """What a page may ask for with its user's token, it may not ask for with whatever the browser adds by itself."""
+    client = new_app(CORS_ORIGINS="https://shop.example").test_client()
+    for answer in (enter(client), client.options(POLLING, headers=ORIGIN)):
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN["Origin"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
 def test_one_address_does_not_count_for_another(new_app: Callable[..., Flask]) -> None:
     client = new_app(SOCKETS_PER_ADDRESS=1).test_client()
     session_of(enter(client, "192.0.2.1"))

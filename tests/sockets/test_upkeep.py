@@ -270,6 +270,25 @@ def test_a_jump_is_what_an_update_does_not_hold() -> None:
     assert delivery.MAX_SKIPPED == user_data.LATEST
 
 
+@pytest.mark.usefixtures("price")
+@pytest.mark.parametrize(("missed", "is_told"), [(14, False), (15, True)])
+def test_an_update_holds_fifteen_transactions_and_the_sixteenth_is_told(
+    client: FlaskClient, connect: Connect, make_user: MakeUser, upkeep: Upkeep, missed: int, is_told: bool
+) -> None:
+    person = make_user(inr=50_000)
+    socket = member(connect, person.token)
+    with deaf():
+        for _ in range(missed):
+            trade(client, person, "100")
+    trade(client, person, "100")
+    held = {row["seq"] for row in socket.got()[-1][1]["transactions"]}
+    upkeep.reconcile()
+    told = [event for event in socket.got() if event[0] == "user_missed_transactions"]
+    assert bool(told) is is_told
+    held |= {row["seq"] for _, payload in told for row in payload["transactions"]}
+    assert held >= set(range(2, missed + 3))
+
+
 def test_what_could_not_be_read_is_told_when_it_can_be(
     client: FlaskClient,
     connect: Connect,
