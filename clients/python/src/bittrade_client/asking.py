@@ -46,12 +46,10 @@ class Asking:
     def _order(self, path: str, body: Mapping[str, Any], keys: Keys | None) -> Reply:
         """Ask for what moves money, until it is answered. An error carries the keys that it was asked with."""
         keys = keys or Keys.new()
-        named = {**{name: value for name, value in body.items() if value is not None}}
-        named["client_order_id"] = keys.client_order_id
+        sent = {name: value for name, value in body.items() if value is not None}
+        sent["client_order_id"] = keys.client_order_id
         try:
-            return self._transport.ask(
-                Request("POST", path, body=named, idempotency_key=keys.idempotency_key)
-            )
+            return self._transport.ask(Request("POST", path, body=sent, idempotency_key=keys.idempotency_key))
         except (ApiError, Unreachable) as error:
             error.keys = keys
             raise
