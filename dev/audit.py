@@ -37,6 +37,7 @@ PRINTED = {
     ("bittrade/services/node_import/source.py", "Basic Auth Credentials"): "shows the form of a URL",
     ("database_url.py", "Basic Auth Credentials"): "shows the form of a URL",
     ("docs/migrating.md", "Basic Auth Credentials"): "shows the form of a URL",
+    ("bittrade/api/examples.py", "Secret Keyword"): "the demo user's, and passwords that nobody has",
     ("docs/deployment.md", "Basic Auth Credentials"): "shows the form of a URL",
     ("tests/architecture/test_configuration.py", "Basic Auth Credentials"): "shows the form of a URL",
     ("tests/database/test_url.py", "Basic Auth Credentials"): "shows the forms of URLs",

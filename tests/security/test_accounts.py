@@ -92,7 +92,13 @@ def test_name_and_email_change_and_the_token_goes_on(client: FlaskClient, user: 
     change = {"currentPassword": PASSWORD, "name": "New Name", "email": "New@Example.com"}
     answer = client.patch("/api/auth/profile", json=change, headers=user.headers)
     assert answer.status_code == 200
-    expected = {"id": user.id, "name": "New Name", "email": "New@example.com"}
+    expected = {
+        "id": user.id,
+        "name": "New Name",
+        "email": "New@example.com",
+        "is_admin": 0,
+        "role": "user",
+    }
     assert answer.get_json()["user"] == expected
     assert client.get("/api/auth/verify", headers=user.headers).get_json()["user"] == expected
     login_with = {"password": PASSWORD, "email": "NEW@example.com"}
