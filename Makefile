@@ -14,7 +14,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster bench mutants check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster screenshots screenshots bench mutants check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ drill-plans: $(STAMP)  ## Recurring plans over simulated days while those who ru
 
 drill-cluster: $(STAMP)  ## Three Galera nodes that all write, or one behind HAProxy, some of them killed; ARGS="--short --only G2"
 	@$(BIN)/python -m drills.cluster $(ARGS)
+
+screenshots: $(STAMP) web  ## Take the pictures of docs/screenshots anew, in both widths and themes
+	@SCREENSHOTS=1 $(BIN)/python -m pytest -q -n0 tests/e2e/test_page_faults.py -k screenshots
 
 bench: $(STAMP)  ## Requests a second of the hot routes; BENCH_PEER=folder compares; ARGS="--only trade"
 	@$(BIN)/python -m bench $(ARGS)

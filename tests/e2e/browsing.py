@@ -51,13 +51,16 @@ def open_browser(surroundings: Any) -> Iterator[Browser]:
 
 
 @contextmanager
-def watched_pages(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
-    """Yield what opens a page in a browser of its own; whatever one of them complains of fails the test at the end."""
+def watched_pages(
+    browser: Browser, url: str, expected: re.Pattern[str] = EXPECTED
+) -> Iterator[Callable[..., Page]]:
+    """Yield what opens a page in a browser of its own; whatever one of them complains of fails the test at the end,
+    but for what is expected."""
     complaints: list[str] = []
     contexts = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not EXPECTED.match(message.text):
+        if message.type in ("error", "warning") and not expected.match(message.text):
             complaints.append(message.text)
 
     def open_page(**options: Any) -> Page:

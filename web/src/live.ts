@@ -21,7 +21,8 @@ export function start(): void {
   socket.on("disconnect", () => (isOnline.value = false));
   socket.on("connect_error", () => (isOnline.value = false));
   socket.on("btc_price_update", (value: Rates) => setRates(value));
-  socket.on("market_status", (value: MarketStatus) => (status.value = value));
+  // The event says what may change; the rest is of the first answer.
+  socket.on("market_status", (value: MarketStatus) => (status.value = { ...status.value, ...value }));
   socket.on("user_balance_update", (value: Balance) => setBalance(value));
   socket.on("user_transaction_update", (value: { transactions: Transaction[] }) => {
     transactions.value = value.transactions;
@@ -57,7 +58,7 @@ export function leave(): void {
 function readMarket(): void {
   ask<Rates>("/market-rates").then(setRates, () => undefined); // before the first price there is none
   ask<MarketStatus>("/market/status").then(
-    (value) => (status.value = value),
+    (value) => (status.value = { ...value, ...status.value }),
     () => undefined,
   );
 }

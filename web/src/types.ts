@@ -13,6 +13,7 @@ export interface Rates {
 export interface MarketStatus {
   feed: string;
   trading: string;
+  max_price_age_ms?: number;
 }
 
 export interface User {

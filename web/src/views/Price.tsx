@@ -1,5 +1,5 @@
 import { age, dollars, rupees } from "../format";
-import { now, rates, ratesAt } from "../state";
+import { now, rates, ratesAt, status } from "../state";
 
 export function Price() {
   const value = rates.value;
@@ -14,6 +14,8 @@ export function Price() {
 function Figures() {
   const value = rates.value!;
   const ageMs = value.age_ms + (now.value - ratesAt.value);
+  // It goes stale by itself, also where nobody is there to say so.
+  const isStale = value.stale || ageMs > (status.value?.max_price_age_ms ?? Infinity);
   const spread = value.buy_rate_inr - value.sell_rate_inr;
   return (
     <>
@@ -41,8 +43,8 @@ function Figures() {
           </dd>
         </div>
       </dl>
-      <p class={value.stale ? "muted bad" : "muted"}>
-        {value.stale ? "Too old to trade on: " : "Fresh: "}
+      <p class={isStale ? "muted bad" : "muted"}>
+        {isStale ? "Too old to trade on: " : "Fresh: "}
         {age(ageMs)} old, from {value.source}
       </p>
     </>
