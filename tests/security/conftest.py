@@ -58,7 +58,8 @@ def system(request: pytest.FixtureRequest, surroundings: Any, redis_url: str) ->
     """A real gunicorn, with a source of prices, on a scratch database; bodies have two seconds."""
     new = request.getfixturevalue("new_mariadb" if surroundings.database_version else "new_sqlite")
     # Documents make more requests than people do; the limits have tests of their own.
-    with running_system(new(), redis_url, BODY_TIMEOUT_S="2", RATELIMIT_ENABLED="0") as system:
+    variables = {"BODY_TIMEOUT_S": "2", "RATELIMIT_ENABLED": "0", "MAX_PRICE_AGE_S": "3600"}
+    with running_system(new(), redis_url, **variables) as system:
         system.start_simulator()
         system.flask("market", "fetch")
         system.start_web()
