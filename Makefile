@@ -14,7 +14,7 @@ NODE_STAMP := $(if $(and $(NODE_LOCK),$(shell command -v npm)),tests/e2e/node_mo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster screenshots screenshots bench mutants check format-check lint types imports audit format lock clean
+.PHONY: help setup web run test drill drill-market drill-orders drill-plans drill-cluster screenshots bench mutants check format-check lint types imports audit format lock clean
 
 help:  ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browsing import EXPECTED, open_browser, require_built_pages, watched_pages
-from tests.e2e.conftest import ROOT, System, running_system, wait_until
+from tests.e2e.conftest import ROOT, System, running_system
 from tests.e2e.test_page import ask_for, confirm, order, register, status
 
 QUOTE_S = 3
@@ -154,7 +154,9 @@ def test_screenshots(
     confirm(page).click()
     expect(status(page)).to_contain_text("Bought")
     order(page).get_by_label("Amount").fill("1000")
-    wait_until(lambda: page.get_by_role("region", name="Chart").is_visible(), "the chart")
+    expect(page.get_by_role("region", name="Transactions")).to_contain_text("Bought")
+    expect(page.get_by_role("region", name="Balance")).not_to_contain_text("is worth₹0")
+    expect(page.get_by_role("region", name="Chart")).to_be_visible()
     page.wait_for_load_state("networkidle")
     folder = ROOT / "docs" / "screenshots"
     folder.mkdir(exist_ok=True)
