@@ -49,7 +49,7 @@ PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "proof": (("domain/proof", "domain/plain_trades", "domain/chain", "domain/receipt"), BOOKS),
     "books": (
         tuple(f"services/ledger/{name}" for name in ("posting", "reading", "ranges", "evidence", "proof")),
-        (*BOOKS, "services/test_balance_bound"),
+        (*BOOKS, "services/test_balance_bound", "api/test_transfers"),
     ),
     "trade": (
         tuple(f"services/trade/{name}" for name in ("execution", "instruction", "placing", "together")),

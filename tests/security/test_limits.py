@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from redis.exceptions import RedisError
 
 import config
 from bittrade.api import limits
@@ -260,6 +261,24 @@ def test_the_limits_hold_while_redis_hangs_and_cost_one_short_wait(
     statuses = [client.post("/api/auth/register", json=body).status_code for _ in range(5)]
     assert statuses == [400, 400, 400, 429, 429]
     assert time.monotonic() - start < 60
+
+
+def test_redis_that_is_away_is_asked_once_and_then_left_alone_for_a_while(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def away() -> None:
+        asked.append(1)
+        raise RedisError("away")
+
+    monkeypatch.setattr(counting, "limits_storage", away)
+    counters = counting.Counters()
+    assert [counters.everywhere("key", 3600) for _ in range(3)] == [1, 2, 3]
+    assert len(asked) == 1
+    counters._redis_away_until = time.monotonic()
+    assert counters.everywhere("key", 3600) == 4
+    assert len(asked) == 2
 
 
 def test_after_redis_came_back_its_counts_are_used_again(

@@ -19,7 +19,7 @@ from bittrade import wire
 from bittrade.errors import AccountLocked, EmailTaken, InvalidCredentials, InvalidInput, TokenInvalid
 from bittrade.extensions import db
 from bittrade.models import AuditEvent, LoginFailure, User
-from bittrade.services import auth, passwords
+from bittrade.services import audit, auth, passwords
 from tests.fixtures import PASSWORD, Person, new_user, together
 
 pytestmark = pytest.mark.usefixtures("inside")
@@ -501,7 +501,8 @@ def test_any_password_may_be_tried_and_is_only_wrong(user: Person, password: str
         auth.login(email=user.email, password=password)
 
 
-def test_what_matters_is_in_the_audit_log(user: Person) -> None:
+def test_what_matters_is_in_the_audit_log(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "refusals", audit.Refusals())  # users of other tests had the same id on SQLite
     fail(user.email, 1)
     auth.logout(auth.authenticate(auth.login(email=user.email, password=PASSWORD)[0]))
     auth.disable_user(user.email)

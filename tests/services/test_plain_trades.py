@@ -222,3 +222,11 @@ def test_a_receipt_names_a_price_by_an_id_that_a_row_may_have(
 
 def test_a_receipt_that_is_no_object_names_no_price() -> None:
     assert [plain_trades.named_price(held) for held in (None, [], "x", 7, {})] == [None] * 5
+
+
+@given(orders, bases, st.integers(0, 10**6), st.one_of(st.none(), st.text("0123456789abcdef", max_size=32)))
+def test_a_receipt_is_read_as_it_was_written(
+    order: Order, basis: PriceBasis, age_ms: int, quote_id: str | None
+) -> None:
+    receipt = Receipt(basis, order, age_ms, quote_id)
+    assert Receipt.from_json(orjson.loads(orjson.dumps(receipt.to_json()))) == receipt

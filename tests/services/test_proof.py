@@ -226,6 +226,20 @@ def test_rows_may_come_in_any_order_and_halves_of_one_deposit_may_have_later_ids
     assert (forward.link, forward.faults) == (backward.link, [])
 
 
+def test_a_gap_in_the_numbers_and_what_lies_beyond_it_are_told() -> None:
+    whole, gap, short = UserBooks(1), UserBooks(1), UserBooks(1)
+    for number in (1, 2, 3):
+        whole.add(row(number, number, str(number)))
+    for number in (1, 3):
+        gap.add(row(number, number, str(number)))
+    short.add(row(1, 1, "1"))
+    balance = {"seq": 3}
+    assert [*whole.close(balance)] == []
+    said = "user 1: the transactions are numbered 1 to 1"
+    assert [*gap.close(balance)] == [f"{said} and 1 beyond a gap, the balance says 3"]
+    assert [*short.close(balance)] == [f"{said}, the balance says 3"]
+
+
 def test_two_rows_whose_numbers_were_swapped_are_out_of_order() -> None:
     books = UserBooks(1)
     for one in (row(3, 1, "b"), row(1, 2, "a")):
