@@ -539,3 +539,13 @@ def test_a_login_that_was_under_way_does_not_survive_a_change_of_password(
             auth.login(email=user.email, password=user.password)
         token, _ = auth.login(email=user.email, password="another long pass phrase")
         assert auth.authenticate(token).user_id == user.id
+
+
+def test_the_longest_password_and_one_character_more_is_another_password(app: Flask) -> None:
+    longest = "long enough " * 21 + "1234"
+    assert len(longest) == passwords.MAX_LENGTH
+    with app.app_context():
+        auth.register(email="longest@example.com", password=longest, name="Long")
+        assert auth.login(email="longest@example.com", password=longest)
+        with pytest.raises(InvalidCredentials):
+            auth.login(email="longest@example.com", password=longest + "5")

@@ -1,5 +1,6 @@
 """What is put right each second: tokens that ended, events that got lost. And the heartbeat."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -383,3 +384,29 @@ def test_operators_see_each_process_and_what_it_counted(
     assert f":{os.getpid()} at " in line
     assert "members: 1" in line
     assert "events failed: " in line
+
+
+def test_a_look_that_fails_is_logged_and_the_next_one_comes(
+    upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Over(BaseException):
+        """The process ends."""
+
+    turns: list[Exception | None] = [DatabaseUnavailable(), ValueError("a bug"), None]
+    looks: list[int] = []
+
+    def sleep(_seconds: float) -> None:
+        if not turns:
+            raise Over
+
+    def look() -> None:
+        looks.append(1)
+        if error := turns.pop(0):
+            raise error
+
+    monkeypatch.setattr(socketio, "sleep", sleep)
+    with caplog.at_level(logging.WARNING), pytest.raises(Over):
+        upkeep._repeat(1, (look,))
+    assert len(looks) == 3
+    levels = [record.levelname for record in caplog.records if "looking after" in record.message]
+    assert levels == ["WARNING", "ERROR"]
