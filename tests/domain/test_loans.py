@@ -353,3 +353,22 @@ def test_a_debt_that_is_written_off_is_the_house_s_loss() -> None:
 def test_the_rates_that_are_watched_hold_for_a_week() -> None:
     """Interest goes on: within these days no threshold is reached above the rate that is watched for it."""
     assert timedelta(days=7) == rules._WATCHED_AHEAD
+
+
+@given(st.integers(100, 2_000), st.integers(100_000, 10**7), st.integers(80, 99))
+def test_law_a_sale_is_the_first_that_brings_the_ltv_back(value: int, rate: int, ltv_pct: int) -> None:
+    lent = loan(value * 10**8 // rate + 1, value * ltv_pct // 100 + 1)
+    assume(lent.has_reached(80, rate))
+    assert lent.find_sale(rate) == first_sale_of_all(lent, rate)
+
+
+def first_sale_of_all(lent: Loan, rate: int) -> rules.Sale:
+    """Try every rupee, from one on."""
+    for inr in range(1, lent.owed):
+        satoshis = -(-inr * 10**8 // rate)
+        sale = rules.Sale(satoshis, satoshis * rate // 10**8, is_full=False)
+        if satoshis >= lent.collateral or sale.inr >= lent.owed:
+            break
+        if lent.after_sale(sale).after_payment(lent.payment(sale.inr)).is_within(50, rate):
+            return sale
+    return rules.Sale(lent.collateral, lent.collateral * rate // 10**8, is_full=True)
