@@ -47,7 +47,7 @@ def import_accounts() -> None:
     for number, opening in enumerate(OPENINGS, start=1):
         email = f"imported-{number}@example.com"
         past = PastTransaction(number, "DEPOSIT", "IMPORTED", "EXECUTED", 5, 0, None, THEN, THEN)
-        writing.write(Account(number, email, email, "A Person", "x", THEN, opening), [past])
+        writing.write({Account(number, email, email, "A Person", "x", THEN, opening): [past]})
 
 
 def list_loans() -> list[dict[str, Any]]:
