@@ -16,7 +16,7 @@ from bittrade.extensions import db, socketio
 from bittrade.models import LimitOrderRow
 from bittrade.services import ledger, loans, orders, plans
 from tests.e2e.conftest import System, running_system
-from tests.fixtures import Person, build_app, new_user, set_price, together
+from tests.fixtures import Person, add_prices, build_app, new_user, together
 
 LIMIT = 4_090_000  # between what a bitcoin costs at HIGH, 4,095,000 rupees, and at LOW, 4,085,900
 HIGH, LOW = 45_000, 44_900
@@ -47,7 +47,7 @@ class House:
         """How these orders stand, from the database."""
         with self.app.app_context(), unit_of_work.reading() as session:
             query = sa.select(LimitOrderRow.id, LimitOrderRow.status).where(LimitOrderRow.id.in_(order_ids))
-            return dict(session.execute(query).tuples().all())
+            return {row.id: row.status for row in session.execute(query)}
 
     def rupees(self, person: Person) -> tuple[int, int]:
         """Available and reserved, from the database."""
@@ -87,7 +87,7 @@ def house(scratch_database: str, redis_url: str) -> Iterator[House]:
 
 @pytest.fixture(autouse=True)
 def _high_price(house: House) -> None:
-    set_price(house.app, HIGH)
+    add_prices(house.app, HIGH)
 
 
 @pytest.mark.timeout(300)
@@ -95,9 +95,9 @@ def test_cancel_against_fill_200_times_has_one_winner_and_moves_the_money_once(h
     people = [new_user(house.app, inr=10_000) for _ in range(10)]
     filled = dict.fromkeys((person.id for person in people), 0)
     for _ in range(20):
-        set_price(house.app, HIGH)
+        add_prices(house.app, HIGH)
         ids = together(len(people), lambda number: house.place(people[number], 100))
-        set_price(house.app, LOW)
+        add_prices(house.app, LOW)
 
         def race(number: int, ids: list[int] = ids) -> int:
             if number >= len(people):
@@ -194,11 +194,11 @@ def test_repay_against_liquidation_never_sells_what_was_healed(house: House) -> 
     """A fifth of the debt heals a loan at 83 %: whoever repays before the sale keeps all that they pledged."""
     kept = sold_in_all = 0
     for _ in range(3):
-        set_price(house.app, HIGH)
+        add_prices(house.app, HIGH)
         people = [new_user(house.app, inr=10_000, btc=1_000_000) for _ in range(8)]
         body = {"collateral_btc": 1_000_000, "borrow_inr": 19_800}
         ids = [house.ask("POST", "/api/loans", person, body).json()["id"] for person in people]
-        set_price(house.app, 27_000)
+        add_prices(house.app, 27_000)
 
         def race(number: int, ids: list[int] = ids, people: list[Person] = people) -> int:
             if number >= len(people):
