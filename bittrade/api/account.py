@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Blueprint
 
+from bittrade.api.account_schemas import ActivityAnswer, ActivityQuery
 from bittrade.api.openapi import documented
-from bittrade.api.schemas import ActivityAnswer, ActivityQuery
 from bittrade.api.security import current_user
 from bittrade.services import audit
 from bittrade.services.auth import ACCOUNT

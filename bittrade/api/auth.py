@@ -5,10 +5,8 @@ from typing import Any
 from flask import Blueprint
 
 from bittrade.api import limits
-from bittrade.api.openapi import documented
-from bittrade.api.schemas import (
+from bittrade.api.account_schemas import (
     LoginBody,
-    Message,
     PasswordBody,
     ProfileAnswer,
     ProfileBody,
@@ -17,6 +15,8 @@ from bittrade.api.schemas import (
     TokenAnswer,
     VerifyAnswer,
 )
+from bittrade.api.openapi import documented
+from bittrade.api.schemas import Message
 from bittrade.api.security import bearer_token, current_user
 from bittrade.errors import (
     AccountLocked,

@@ -5,8 +5,9 @@ from typing import Any
 from flask import Blueprint
 
 from bittrade.api import limits
+from bittrade.api.account_schemas import KeyBody, KeysAnswer, NewKeyAnswer
 from bittrade.api.openapi import documented
-from bittrade.api.schemas import KeyBody, KeysAnswer, Message, NewKeyAnswer
+from bittrade.api.schemas import Message
 from bittrade.api.security import current_user
 from bittrade.errors import KeyNotFound, TooManyKeys
 from bittrade.services import api_keys

@@ -7,9 +7,7 @@ from flask import Blueprint
 
 from bittrade import wire
 from bittrade.api.caching import shared
-from bittrade.api.openapi import documented
-from bittrade.api.program_schemas import MarketsAnswer, TimeAnswer
-from bittrade.api.schemas import (
+from bittrade.api.market_schemas import (
     CandlesAnswer,
     CandlesQuery,
     ChartAnswer,
@@ -20,6 +18,8 @@ from bittrade.api.schemas import (
     RatesAnswer,
     SentimentAnswer,
 )
+from bittrade.api.openapi import documented
+from bittrade.api.program_schemas import MarketsAnswer, TimeAnswer
 from bittrade.errors import InvalidTimeframe, NoData
 from bittrade.services import market, orders, trade
 

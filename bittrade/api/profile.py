@@ -5,16 +5,16 @@ from typing import Any
 from flask import Blueprint
 
 from bittrade.api import limits
-from bittrade.api.openapi import documented
-from bittrade.api.schemas import (
+from bittrade.api.account_schemas import (
     EmailChangedAnswer,
-    Message,
     NameChangedAnswer,
     NewEmailBody,
     NewNameBody,
     NewPasswordBody,
     UserProfileAnswer,
 )
+from bittrade.api.openapi import documented
+from bittrade.api.schemas import Message
 from bittrade.api.security import current_user
 from bittrade.errors import (
     AccountLocked,

@@ -14,11 +14,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
-from bittrade.domain.names import is_readable
 from bittrade.domain.transaction_types import TYPE_NAMES
 from bittrade.errors import (
     InvalidAction,
@@ -28,7 +26,7 @@ from bittrade.errors import (
     InvalidOrderType,
     MissingFields,
 )
-from bittrade.services import api_keys, history, user_data
+from bittrade.services import history, user_data
 
 MAX_TEXT = 1024  # no field of a body needs more
 ORDER_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
@@ -104,64 +102,6 @@ Text = Annotated[str, Field(max_length=MAX_TEXT)]
 # --- bodies and queries -------------------------------------------------------------------------------------------
 
 
-class RegisterBody(Body):
-    email: Text
-    password: Text
-    name: Text
-    confirmPassword: Text | None = Field(None, description="must match `password` if sent")
-
-
-class LoginBody(Body):
-    email: Text
-    password: Text
-
-
-class PasswordBody(Body):
-    current_password: Text = Field(alias="currentPassword")
-    new_password: Text = Field(alias="newPassword")
-
-
-class ProfileBody(Body):
-    current_password: Text = Field(alias="currentPassword")
-    email: Text | None = None
-    name: Text | None = None
-
-
-class NewNameBody(Body):
-    name: Text
-    current_password: Text = Field(alias="currentPassword")
-
-
-class NewEmailBody(Body):
-    email: Text
-    current_password: Text = Field(alias="currentPassword")
-
-
-class NewPasswordBody(PasswordBody):
-    confirm_password: Text | None = Field(
-        None, alias="confirmPassword", description="must match `newPassword` if sent"
-    )
-
-
-class KeyBody(Body):
-    name: str = Field(max_length=100, description="for you, to know it by")
-    scopes: list[Literal["read", "trade", "export", "transfer", "loan"]] = Field(min_length=1, max_length=5)
-    expires_in_days: int = Field(api_keys.DEFAULT_DAYS, ge=1, le=api_keys.MAX_DAYS)
-    addresses: list[Annotated[str, Field(max_length=64)]] = Field(
-        [],
-        max_length=api_keys.MAX_NETWORKS,
-        description="only from these addresses or networks; empty is anywhere",
-        examples=[["203.0.113.7", "2001:db8::/32"]],
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _printable(cls, name: str) -> str:
-        if not is_readable(name.strip()):
-            raise ValueError("Input should be printable")
-        return name.strip()
-
-
 class TradeBody(Body):
     ERRORS = {
         "action": InvalidAction,
@@ -207,27 +147,6 @@ class TransferBody(Body):
     currency: Literal["inr", "btc"]
     client_order_id: str | None = Field(
         None, pattern=ORDER_ID, description="your own name for the transfer; unique among your transactions"
-    )
-
-
-class ActivityQuery(Query):
-    limit: Count = Field(50, ge=1, le=200)
-    before_id: BigCount | None = Field(None, ge=1, description="cursor: `next_before_id` of the page before")
-
-
-class HistoryQuery(Query):
-    limit: Count = Field(10, ge=1, le=1000)
-
-
-class CandlesQuery(Query):
-    interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1h"
-    limit: Count = Field(100, ge=1, le=500)
-    since: Moment | None = Field(
-        None, description="the first candle begins at or after this; ISO 8601 with a zone"
-    )
-    until: Moment | None = Field(None, description="the last candle begins before this; ISO 8601 with a zone")
-    currency: Literal["usd", "inr"] = Field(
-        "usd", description="inr: what a buyer would pay, at the multiplier of now"
     )
 
 
@@ -278,225 +197,6 @@ class ErrorAnswer(Answer):
 
 class Message(Answer):
     message: str
-
-
-class UserAnswer(Answer):
-    id: int
-    email: str
-    name: str
-    is_admin: Literal[0, 1]
-    role: Literal["user", "support", "admin"]
-
-
-class TokenAnswer(Answer):
-    message: str
-    token: str
-    user: UserAnswer
-
-
-class VerifyAnswer(Answer):
-    valid: Literal[True]
-    user: UserAnswer
-
-
-class SessionAnswer(Answer):
-    id: str
-    device: str | None = Field(description="what it calls itself (User-Agent)")
-    address: str | None
-    issued_at: str
-    last_seen_at: str = Field(description="to the minute")
-    expires_at: str
-    current: bool = Field(description="the one that asks")
-
-
-class SessionsAnswer(Answer):
-    sessions: list[SessionAnswer]
-
-
-class ProfileAnswer(Answer):
-    message: str
-    user: UserAnswer
-
-
-class UserProfileAnswer(Answer):
-    user: UserAnswer
-
-
-class NameChangedAnswer(Message):
-    name: str
-
-
-class EmailChangedAnswer(Message):
-    email: str
-
-
-class KeyAnswer(Answer):
-    id: int
-    name: str
-    prefix: str = Field(description="how the key begins")
-    scopes: list[str]
-    addresses: list[str]
-    created_at: str
-    expires_at: str
-    last_used_at: str | None = Field(description="to the minute")
-    last_used_address: str | None
-
-
-class NewKeyAnswer(KeyAnswer):
-    key: str = Field(description="send it as `Authorization: Bearer bt_…`; shown this once")
-
-
-class KeysAnswer(Answer):
-    keys: list[KeyAnswer]
-
-
-class EventAnswer(Answer):
-    id: int
-    at: str
-    action: str
-    by: Literal["owner", "staff", "unknown"]
-    address: str | None
-    facts: dict[str, Any]
-
-
-class ActivityAnswer(Answer):
-    events: list[EventAnswer]
-    hasMore: bool
-    next_before_id: int | None
-
-
-class PriceAnswer(Answer):
-    btc_usd_price: float
-    buy_rate_inr: int
-    sell_rate_inr: int
-    source: str
-    as_of: str = Field(description="when the source says that the price was true")
-    age_ms: int
-    stale: bool = Field(description="too old to trade on")
-    stale_after_ms: int = Field(description="the age from which it is")
-    cached: bool
-
-
-class RatesAnswer(PriceAnswer):
-    timestamp: str
-
-
-class CurrentAnswer(PriceAnswer):
-    id: int
-    market_cap_usd: int | None
-    volume_24h_usd: int | None
-    high_24h_usd: float | None
-    ath_usd: float | None
-    ath_date: str | None
-    ath_change_pct: float | None
-    market_data_as_of: str | None = Field(
-        description="when the six values before were true: exchanges only know the price, so these may be older"
-    )
-    last_updated: str
-
-
-class PastPrice(Answer):
-    id: int
-    btc_usd_price: float
-    market_cap_usd: int | None
-    created_at: str
-
-
-class CandleAnswer(Answer):
-    timestamp: str = Field(description="when the interval begins")
-    open: float | None = Field(description="null where no price was recorded in the interval")
-    high: float | None
-    low: float | None
-    close: float | None
-    samples: int = Field(description="recorded prices that it was made of")
-    complete: bool = Field(description="whether the interval is over")
-
-
-class CandlesAnswer(Answer):
-    interval: str
-    currency: Literal["usd", "inr"]
-    candles: list[CandleAnswer] = Field(description="oldest first, without gaps")
-    cached: bool
-
-
-class SourceAnswer(Answer):
-    name: str
-    price_order: int | None = Field(description="when it is asked for the price; null if never")
-    breaker: Literal["closed", "open", "half_open"]
-    failures_in_a_row: int
-    open_until: str | None
-    paused_until: str | None = Field(description="its own Retry-After")
-    last_success_at: str | None
-    last_failure_at: str | None
-    last_failure: str | None
-    drift_pct: float | None = Field(
-        description="how far its price was from the accepted one when the sources were last compared"
-    )
-    drift_at: str | None
-    succeeded: int
-    failed: int
-    calls_last_minute: int
-    calls_per_minute: int | None
-    calls_this_month: int
-    calls_per_month: int | None
-
-
-class PriceEventAnswer(Answer):
-    at: str
-    provider: str
-    outcome: Literal["held", "confirmed", "refuted", "refused"]
-    btc_usd_price: float | None = Field(description="null while it is held")
-    reason: str
-    resolved_at: str | None
-
-
-class PriceEventsAnswer(Answer):
-    counts: dict[str, int]
-    latest: list[PriceEventAnswer] = Field(description="newest first, 20 at most")
-
-
-class MarketStatusAnswer(Answer):
-    feed: Literal["fresh", "stale", "none"]
-    trading: Literal["open", "halted", "price_uncertain", "no_price"] = Field(
-        description="what a trade would meet now"
-    )
-    source: str | None
-    as_of: str | None
-    age_ms: int | None
-    max_price_age_ms: int
-    checked_at: str | None = Field(
-        description="when a second source last confirmed the price, within the window"
-    )
-    sources: list[SourceAnswer]
-    prices: PriceEventsAnswer
-    next_runs: dict[str, str] | None = Field(description="null while no scheduler runs")
-    overdue_jobs: list[str] | None = Field(description="null while no scheduler runs")
-    timestamp: str
-
-
-class ChartPointAnswer(Answer):
-    timestamp: str
-    price: float
-
-
-class ChartAnswer(Answer):
-    timeframe: str
-    price_data: list[ChartPointAnswer]
-    data_points_count: int
-    price_change_pct: float | None
-    date_from: str
-    date_to: str
-    last_updated: str
-    cached: bool
-
-
-class SentimentAnswer(Answer):
-    id: int
-    fear_greed_value: int
-    fear_greed_classification: str
-    data_date: str
-    last_updated: str
-    cached: bool
 
 
 class HoldingsAnswer(Answer):

@@ -4,18 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from bittrade.api.account_schemas import EventAnswer, KeyAnswer, UserAnswer
 from bittrade.api.loan_schemas import LoanAnswer
+from bittrade.api.market_schemas import SourceAnswer
 from bittrade.api.order_schemas import LimitOrderAnswer, PlanAnswer
-from bittrade.api.schemas import (
-    Answer,
-    BalanceAnswer,
-    EventAnswer,
-    KeyAnswer,
-    PortfolioAnswer,
-    SourceAnswer,
-    TransactionAnswer,
-    UserAnswer,
-)
+from bittrade.api.schemas import Answer, BalanceAnswer, PortfolioAnswer, TransactionAnswer
 
 Role = Literal["user", "support", "admin"]
 

@@ -5,15 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bittrade.api.schemas import (
-    ORDER_ID,
-    BigCount,
-    Body,
-    Count,
-    ExportQuery,
-    Query,
-    Text,
-)
+from bittrade.api.schemas import ORDER_ID, BigCount, Body, Count, ExportQuery, Query, Text
 from bittrade.domain.money import MAX_AMOUNT
 from bittrade.errors import InvalidAmount
 from bittrade.services.operators.notes import MAX_LENGTH
