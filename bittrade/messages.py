@@ -4,7 +4,6 @@ A Session spends more on such a statement than the database does, and sends them
 once, values are escaped by the driver, and only text that was compiled at start goes out. MariaDB and MySQL only.
 """
 
-import os
 import re
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -231,7 +230,7 @@ def plain_engine(name: str, *, size: int) -> Engine:
         options |= {"pool_pre_ping": False, "pool_reset_on_return": None, "pool_size": size}
         engine = sa.create_engine(db.engine.url, **options)
         database.guard(engine)
-        _dispose_with(db.engine, engine)
+        database.dispose_with(db.engine, engine)
         current_app.extensions[name] = engine
     return engine
 
@@ -239,9 +238,3 @@ def plain_engine(name: str, *, size: int) -> Engine:
 def list_plain_engines(app: Flask) -> list[Engine]:
     """Return the pools that `plain_engine` has made."""
     return [engine for engine in app.extensions.values() if isinstance(engine, Engine)]
-
-
-def _dispose_with(ours: Engine, plain: Engine) -> None:
-    """Let these connections go with the application's own; closed by who opened them, not by a fork."""
-    owner = os.getpid()
-    sa.event.listen(ours, "engine_disposed", lambda _: plain.dispose(close=os.getpid() == owner))

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from bittrade import database, unit_of_work
+from bittrade.extensions import db
 from bittrade.logs import warn_seldom
 from bittrade.models import Balance
 
@@ -74,7 +75,9 @@ def find() -> Replica | None:
         parts = sa.make_url(url)
         options = database.engine_options(parts, pool_size=current_app.config["DB_POOL_SIZE"])
         options["connect_args"] |= {"connect_timeout": 1}
-        known[url] = Replica(sa.create_engine(parts, **options), current_app.config["MAX_REPLICA_LAG_S"])
+        engine = sa.create_engine(parts, **options)
+        database.dispose_with(db.engine, engine)
+        known[url] = Replica(engine, current_app.config["MAX_REPLICA_LAG_S"])
     return known[url]
 
 
@@ -85,8 +88,8 @@ def read(work: Callable[[Session], T]) -> T:
 
 def read_own(user_id: int, seq: int, work: Callable[[Session], T]) -> T:
     """Return what `work` reads of a user's own rows, no older than `seq`. Raises DatabaseUnavailable."""
-    own = sa.select(Balance.seq).where(Balance.user_id == user_id)
-    return _read(work, lambda session: (session.scalar(own) or -1) >= seq)
+    own = sa.select(Balance.seq).where(Balance.user_id == user_id, Balance.seq >= seq)
+    return _read(work, lambda session: session.scalar(own) is not None)
 
 
 def mark() -> str:

@@ -11,7 +11,6 @@ Exits 0 when every invariant holds and every hard target is met, 1 when not, 2 w
 import argparse
 import json
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -23,7 +22,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dev.services import RedisServerFailed, RedisServerMissing
 from drills import checker, figures, scenarios, sockets
 from drills.checker import Result
 from drills.database import SmallDisk, fill_disk, switch_over
@@ -31,8 +29,9 @@ from drills.figures import Figures
 from drills.history import History, Line
 from drills.logins import log_in_beside_trading
 from drills.machine import Machine
-from drills.mariadb import PrivateMariaDB, ServiceFailed, ServiceMissing
+from drills.mariadb import PrivateMariaDB
 from drills.pair import ReplicatedPair
+from drills.program import CANNOT_RUN, end_on_signals
 from drills.scenarios import GROUPS, LONG, SHORT, Run, Size, warm_up
 from drills.surroundings import Money, World, world
 
@@ -225,22 +224,16 @@ def work_folder(out: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _leave(number: int, _frame: object) -> None:
-    """Unwind, so that everything that was started is ended."""
-    raise SystemExit(128 + number)
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = read_arguments(arguments)
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _leave)
+    end_on_signals()
     sys.setswitchinterval(
         0.0005
     )  # a hundred threads that only wait; a turn of 5 ms would be measured as latency
     try:
         with work_folder(options.out) as folder:
             return run_all(options, folder)
-    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed) as error:
+    except CANNOT_RUN as error:
         print(f"drills: {error}", file=sys.stderr)
         return 2
 

@@ -11,23 +11,22 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.services import LOOPBACK, RedisServerFailed, RedisServerMissing, free_port, private_redis
+from dev.services import LOOPBACK, free_port, private_redis
 from drills import figures
 from drills.__main__ import judge
 from drills.figures import Figures, Target
 from drills.galera import NODES, PROVIDER, Cluster
 from drills.history import History
 from drills.load import Load
-from drills.mariadb import ServiceFailed, ServiceMissing
-from drills.orders import end_on_signals
+from drills.mariadb import ServiceMissing
 from drills.plan import make_plan
+from drills.program import run_drill
 from drills.scenarios import AMPLE, LOAD_USERS
 from drills.surroundings import (
     WebServer,
@@ -246,29 +245,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=list(DRILLS))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    end_on_signals()
-    sys.setswitchinterval(0.0005)  # many threads that only wait
     if not PROVIDER.exists():
         print("drills: Galera is not installed here", file=sys.stderr)
         return 2
-    folder = Path(tempfile.mkdtemp(prefix="bittrade-cluster-"))
-    folder.chmod(0o711)
-    is_passed = False
-    try:
-        names = [options.only] if options.only else list(DRILLS)
-        size = SHORT if options.short else LONG
+    names = [options.only] if options.only else list(DRILLS)
+    size = SHORT if options.short else LONG
+
+    def drill(folder: Path) -> bool:
         passed = [run(folder / name.lower(), name, size, options.seed) for name in names]
-        is_passed = all(passed)
-        print("passed" if is_passed else "FAILED", flush=True)
-        return 0 if is_passed else 1
-    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed, TimeoutError) as error:
-        print(f"drills: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if is_passed:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"logs: {folder}", file=sys.stderr)
+        print("passed" if all(passed) else "FAILED", flush=True)
+        return all(passed)
+
+    return run_drill("cluster", drill)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Node(PrivateMariaDB):
         self.start()
 
     def is_synced(self) -> bool:
-        """Whether it serves, as a part of a cluster that has a majority."""
+        """Return whether it serves, as a part of a cluster that has a majority."""
         rows = self.administer("SHOW STATUS LIKE 'wsrep_ready'")
         return bool(rows) and rows[0]["Value"] == "ON"
 

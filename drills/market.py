@@ -14,13 +14,11 @@ Exits 0 when every row passes, 1 when not, 2 when it could not run.
 """
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +30,10 @@ from bittrade.errors import BitTradeError
 from bittrade.jobs.schedule import schedule
 from bittrade.services import market
 from config import load
-from dev.services import RedisServerFailed, RedisServerMissing
 from drills import market_scenes
-from drills.mariadb import ServiceFailed, ServiceMissing
+from drills.mariadb import ServiceFailed
 from drills.market_world import World, market_world, start_program
+from drills.program import run_drill
 from drills.surroundings import wait_for
 
 PRICE_FEEDS = ("price", "coinbase", "kraken")
@@ -406,25 +404,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no {', '.join(unknown)}")
     size = SHORT if options.short else LONG
     if options.modes:
-        from dataclasses import replace
-
         size = replace(size, modes=tuple(options.modes.split(",")))
-    folder = Path(tempfile.mkdtemp(prefix="bittrade-market-"))
-    folder.chmod(0o711)
-    for name in ("usual", "f5", "m1"):
-        (folder / name).mkdir(mode=0o711)
-    is_passed = False
-    try:
-        is_passed = run(names, size, folder)
-        return 0 if is_passed else 1
-    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed) as error:
-        print(f"drills: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if is_passed:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"logs: {folder}", file=sys.stderr)
+
+    def drill(folder: Path) -> bool:
+        for name in ("usual", "f5", "m1"):
+            (folder / name).mkdir(mode=0o711)
+        return run(names, size, folder)
+
+    return run_drill("market", drill)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,7 @@ Exits 0 when every rule holds, 1 when not, 2 when it could not run.
 
 import argparse
 import random
-import shutil
-import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -29,16 +26,16 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from dev.services import RedisServerFailed, RedisServerMissing
 from drills import checker, figures
 from drills.checker import Result
 from drills.client import Client, Outcome
 from drills.history import History
 from drills.load import Load, beside
-from drills.mariadb import ServiceFailed, ServiceMissing
+from drills.mariadb import ServiceFailed
 from drills.market_world import KeptAlive
 from drills.order_checks import OrderBooks, Placed, Told, check_orders, read_orders
 from drills.plan import make_plan, new_key
+from drills.program import run_drill
 from drills.surroundings import Money, Person, World, wait_for, world
 
 USERS, PLACERS, CANCELLERS = 200, 12, 2
@@ -295,17 +292,6 @@ def run(folder: Path, size: Size, seed: int) -> bool:
     return is_passed
 
 
-def _leave(number: int, _frame: object) -> None:
-    """Unwind, so that everything that was started is ended."""
-    raise SystemExit(128 + number)
-
-
-def end_on_signals() -> None:
-    """Let a signal unwind the program."""
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _leave)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m drills.orders", description="Orders while all is killed."
@@ -315,24 +301,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--orders", type=int, help="so many, instead")
     parser.add_argument("--seconds", type=float, help="of trades and kills, instead")
     options = parser.parse_args(arguments)
-    end_on_signals()
-    sys.setswitchinterval(0.0005)  # many threads that only wait
-    folder = Path(tempfile.mkdtemp(prefix="bittrade-orders-"))
-    folder.chmod(0o711)
-    is_passed = False
-    try:
-        size = SHORT if options.short else LONG
-        size = replace(size, orders=options.orders or size.orders, seconds=options.seconds or size.seconds)
-        is_passed = run(folder, size, options.seed)
-        return 0 if is_passed else 1
-    except (ServiceMissing, ServiceFailed, RedisServerMissing, RedisServerFailed, TimeoutError) as error:
-        print(f"drills: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if is_passed:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"logs: {folder}", file=sys.stderr)
+    size = SHORT if options.short else LONG
+    size = replace(size, orders=options.orders or size.orders, seconds=options.seconds or size.seconds)
+    return run_drill("orders", lambda folder: run(folder, size, options.seed))
 
 
 if __name__ == "__main__":

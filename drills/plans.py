@@ -11,10 +11,8 @@ due time, worked out here once more, has exactly one run. Exits 0 when every rul
 import argparse
 import json
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,10 +28,10 @@ import sqlalchemy as sa
 from drills import checker
 from drills.books import Books, read_books
 from drills.checker import Result
-from drills.mariadb import PrivateMariaDB, ServiceFailed, ServiceMissing
+from drills.mariadb import PrivateMariaDB, ServiceFailed
 from drills.market_world import KeptAlive
-from drills.orders import end_on_signals
 from drills.plan_runner import READY
+from drills.program import run_drill
 from drills.surroundings import ROOT, make_environment, migrate, wait_for
 
 # Clocks in New York and on Lord Howe Island (half an hour) change on these days.
@@ -301,21 +299,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="half a day")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    end_on_signals()
-    folder = Path(tempfile.mkdtemp(prefix="bittrade-plans-"))
-    folder.chmod(0o711)
-    is_passed = False
-    try:
-        is_passed = run(folder, SHORT if options.short else LONG, options.seed)
-        return 0 if is_passed else 1
-    except (ServiceMissing, ServiceFailed) as error:
-        print(f"drills: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if is_passed:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"logs: {folder}", file=sys.stderr)
+    size = SHORT if options.short else LONG
+    return run_drill("plans", lambda folder: run(folder, size, options.seed))
 
 
 if __name__ == "__main__":

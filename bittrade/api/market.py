@@ -90,7 +90,7 @@ def get_time() -> Any:
 @blueprint.get("/markets")
 @documented(MarketsAnswer, tag="market")
 def list_markets() -> Any:
-    """What can be traded, how finely, within which limits, and at which spread."""
+    """List what can be traded, how finely, within which limits, and at which spread."""
     return {"markets": [_market(trade.get_rules())]}
 
 

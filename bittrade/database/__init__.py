@@ -3,6 +3,7 @@
 from bittrade.database.connections import (
     CANNOT_WRITE,
     IS_FIT,
+    dispose_with,
     encryption_of,
     engine_options,
     guard,
@@ -17,6 +18,7 @@ __all__ = [
     "IS_FIT",
     "MEND",
     "Meaning",
+    "dispose_with",
     "encryption_of",
     "engine_options",
     "find_schema_fault",

@@ -5,6 +5,7 @@ connection is asked, whenever it leaves the pool, whether its server takes write
 `read_only` counts for nothing: who writes to an old primary loses what they write.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,12 @@ def guard(engine: Engine) -> None:
     event.listen(engine, "do_connect", _connect)
     # The pool's ping, with another question: as many round trips as before.
     engine.dialect.do_ping = _is_fit  # type: ignore[assignment,method-assign]
+
+
+def dispose_with(ours: Engine, other: Engine) -> None:
+    """Let an engine's connections go with the application's own; closed by who opened them, not by a fork."""
+    owner = os.getpid()
+    event.listen(ours, "engine_disposed", lambda _: other.dispose(close=os.getpid() == owner))
 
 
 def _connect(dialect: Dialect, _record: ConnectionPoolEntry, args: Any, parameters: Any) -> DBAPIConnection:

@@ -23,7 +23,7 @@ def list_sessions(identity: Identity) -> list[dict[str, Any]]:
 
 
 def list_for_operator(user_id: int) -> list[dict[str, Any]]:
-    """Where somebody is logged in, without what names their tokens."""
+    """Return where somebody is logged in, without what names their tokens."""
     return [row["shown"] for row in _list(user_id)]
 
 

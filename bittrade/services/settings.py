@@ -34,7 +34,7 @@ def list_settings() -> dict[str, str]:
 
 
 def list_changes() -> dict[str, datetime]:
-    """When each setting that is not at its default was changed last."""
+    """Return when each setting that is not at its default was changed last."""
     with unit_of_work.reading() as session:
         return dict(session.execute(sa.select(Setting.key, Setting.updated_at)).all())
 

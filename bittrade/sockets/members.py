@@ -39,7 +39,7 @@ def list_all() -> list[tuple[str, Member]]:
 
 
 def has_admins() -> bool:
-    """Whether one of this process' sockets is an admin's."""
+    """Return whether one of this process' sockets is an admin's."""
     return bool(socketio.server.manager.rooms.get(NAMESPACE, {}).get(ADMINS))
 
 

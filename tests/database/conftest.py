@@ -12,6 +12,7 @@ from flask import Flask
 
 from bittrade.extensions import db
 from drills.mariadb import PrivateMariaDB
+from drills.pair import ReplicatedPair
 from tests.fixtures import MIGRATIONS
 
 
@@ -35,6 +36,17 @@ def new_server() -> Iterator[Callable[..., PrivateMariaDB]]:
 @pytest.fixture(scope="session")
 def server(new_server: Callable[..., PrivateMariaDB]) -> PrivateMariaDB:
     return new_server()
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[ReplicatedPair]:
+    """Two servers, one the other's replica."""
+    with tempfile.TemporaryDirectory(prefix="bt-") as folder, ExitStack() as stack:
+        Path(folder).chmod(0o711)
+        made = ReplicatedPair(Path(folder) / "p")
+        stack.callback(made.close)
+        made.install()
+        yield made
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """A replica for reads: asked for what may be old or whose age is known, and left alone when it lags or fails."""
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,22 +16,12 @@ pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.needs("mariadb-install-
 ORDER = {"action": "buy", "type": "market", "amount": "1000", "currency": "inr"}
 
 
-@pytest.fixture(scope="module")
-def pair() -> Iterator[ReplicatedPair]:
-    with tempfile.TemporaryDirectory(prefix="bt-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        made = ReplicatedPair(Path(folder) / "p")
-        stack.callback(made.close)
-        made.install()
-        made.primary.administer(f"GRANT SLAVE MONITOR ON *.* TO {USER}@'{LOOPBACK}'")
-        yield made
-
-
 @pytest.fixture
 def app(pair: ReplicatedPair, app_on: Callable[[str], Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
     """An application whose looks at the replica are never old."""
     monkeypatch.setattr(replica, "LOOK_EVERY_S", 0)
     monkeypatch.setattr(replica, "REST_S", 0)
+    pair.primary.administer(f"GRANT SLAVE MONITOR ON *.* TO {USER}@'{LOOPBACK}'")
     made = app_on(pair.url)
     made.config["DATABASE_REPLICA_URL"] = pair.replica.url
     pair.replica.administer("START SLAVE")

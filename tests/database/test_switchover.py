@@ -1,9 +1,6 @@
 """A database that became read-only while it stays up, as after a switch-over: nothing is served from it."""
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -16,16 +13,6 @@ from tests.fixtures import new_user, set_price, wait_until
 
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.needs("mariadb-install-db")]
 ORDER = {"action": "buy", "type": "market", "amount": "1000", "currency": "inr"}
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[ReplicatedPair]:
-    with tempfile.TemporaryDirectory(prefix="bt-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        made = ReplicatedPair(Path(folder) / "p")
-        stack.callback(made.close)
-        made.install()
-        yield made
 
 
 def forget_health(monkeypatch: pytest.MonkeyPatch) -> None:

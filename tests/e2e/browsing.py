@@ -4,12 +4,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.e2e.conftest import HERE, ROOT
+from tests.fixtures import ROOT
 
 FLAGS = [
     "--no-sandbox",
@@ -23,7 +24,7 @@ FLAGS = [
 PATIENCE_MS = 20_000
 # What the browser says of an answer that is no 2xx: the page shows the refusal, and that is what it is about.
 EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of (4\d\d|503)")
-AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+AXE = Path(__file__).resolve().parent / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = ("serious", "critical")
 
 expect.set_options(timeout=PATIENCE_MS)

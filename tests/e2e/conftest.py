@@ -26,10 +26,12 @@ import psutil
 import pytest
 import redis
 import requests
+from playwright.sync_api import Browser
 
 import redis_address
 from dev import services
 from dev.services import PrivateRedis, free_port
+from tests.e2e.browsing import open_browser
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -285,6 +287,12 @@ def private_redis() -> Iterator[PrivateRedis]:
     """A Redis of this module's own, which a test may kill, hang and start again."""
     with services.private_redis() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser(surroundings: Any) -> Iterator[Browser]:
+    with open_browser(surroundings) as started:
+        yield started
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browsing import open_browser, require_built_pages, serious_faults, watched_pages
+from tests.e2e.browsing import require_built_pages, serious_faults, watched_pages
 from tests.e2e.conftest import PASSWORD, Person, System, running_system
 
 LIMIT_INR = 50_000
@@ -44,12 +44,6 @@ def house(scratch_database: str, redis_url: str, surroundings: Any) -> Iterator[
         customer = system.new_person(inr=10_000)
         customer.trade("buy", "1000")
         yield House(system, *people, customer)
-
-
-@pytest.fixture(scope="module")
-def browser(surroundings: Any) -> Iterator[Browser]:
-    with open_browser(surroundings) as started:
-        yield started
 
 
 @pytest.fixture

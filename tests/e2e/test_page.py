@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browsing import open_browser, require_built_pages, serious_faults, watched_pages
+from tests.e2e.browsing import require_built_pages, serious_faults, watched_pages
 from tests.e2e.conftest import PASSWORD, System, running_system
 
 SCRIPT_LIMIT_BYTES = 110_000
@@ -21,12 +21,6 @@ def system(scratch_database: str, redis_url: str, surroundings: Any) -> Iterator
         started.start_simulator()
         started.flask("market", "fetch")
         started.start_web()
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(surroundings: Any) -> Iterator[Browser]:
-    with open_browser(surroundings) as started:
         yield started
 
 

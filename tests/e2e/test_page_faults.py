@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browsing import EXPECTED, open_browser, require_built_pages, watched_pages
+from tests.e2e.browsing import EXPECTED, require_built_pages, watched_pages
 from tests.e2e.conftest import ROOT, System, running_system
 from tests.e2e.test_page import ask_for, confirm, order, register, status
 
@@ -38,12 +38,6 @@ def system(scratch_database: str, redis_url: str, surroundings: Any) -> Iterator
 @pytest.fixture(autouse=True)
 def _fresh_price(system: System) -> None:
     system.flask("market", "fetch")
-
-
-@pytest.fixture(scope="module")
-def browser(surroundings: Any) -> Iterator[Browser]:
-    with open_browser(surroundings) as started:
-        yield started
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def set_settings(json: SettingsBody) -> Any:
 @blueprint.get("/trading")
 @documented(TradingAnswer, **READING)
 def get_trading() -> Any:
-    """Whether trading is halted, and why."""
+    """Say whether trading is halted, and why."""
     return house.get_trading()
 
 
@@ -65,7 +65,7 @@ def set_trading(json: TradingBody) -> Any:
 @blueprint.get("/exposure")
 @documented(ExposureAnswer, **READING)
 def get_exposure() -> Any:
-    """What the house holds and owes, and its unrealised gain at the current rate."""
+    """Show what the house holds and owes, and its unrealised gain at the current rate."""
     return exposure.get_exposure()
 
 
@@ -100,7 +100,7 @@ def get_sockets() -> Any:
 @blueprint.get("/ledger")
 @documented(LedgerAnswer, **READING)
 def get_ledger() -> Any:
-    """How the proof of the books stands, and the last proofs."""
+    """Show how the proof of the books stands, and the last proofs."""
     standing = ledger.find_standing()
     return {
         "state": standing.state,

@@ -49,7 +49,7 @@ def list_plans(query: AllPlansQuery) -> Any:
 @blueprint.get("/total-balance")
 @documented(TotalsAnswer, **READING)
 def get_totals() -> Any:
-    """What all customers hold."""
+    """Show what all customers hold."""
     return figures.get_totals()
 
 

@@ -22,7 +22,7 @@ RUNS_IN_30_DAYS = {"HOURLY": 720, "DAILY": 30, "WEEKLY": 4, "MONTHLY": 1}
 
 
 def get_totals() -> dict[str, int]:
-    """What all customers hold, in rupees and satoshis."""
+    """Return what all customers hold, in rupees and satoshis."""
     with unit_of_work.reading() as session:
         return read_totals(session)
 

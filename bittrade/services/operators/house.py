@@ -20,7 +20,7 @@ def get_settings() -> dict[str, Any]:
 
 
 def get_trading() -> dict[str, Any]:
-    """Whether trading is halted, why and since when; and what a trade would meet."""
+    """Return whether trading is halted, why and since when; and what a trade would meet."""
     found = halt.find_halt()
     return {
         "halted": found is not None,

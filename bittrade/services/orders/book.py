@@ -150,7 +150,7 @@ class Closing:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What changes in its row."""
+        """Return what changes in its row."""
         return {
             "status": self.status.value,
             "closed_at": self.posted.at,
@@ -159,7 +159,7 @@ class Closing:
         }
 
     def changed(self) -> Changed:
-        """What to publish."""
+        """Return what to publish."""
         figures: dict[str, int | None] = dict.fromkeys(("inr_amount", "btc_amount", "execution_price"))
         if (fill := self.fill) is not None:
             figures = {
