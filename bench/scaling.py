@@ -25,9 +25,8 @@ MESSAGE_FRAME = len(b"*3\r\n$7\r\nmessage\r\n$6\r\nevents\r\n$600\r\n\r\n") + le
 class Costs:
     """What one of each costs, on one core of the machine that was measured."""
 
-    trade_ms: float = 8.0  # web process, at 16 connections
-    personal_read_ms: float = 2.5
-    shared_read_ms: float = 0.2  # behind nginx next to nothing
+    trade_ms: float = 1.2  # of a web process' core; several commit together
+    personal_read_ms: float = 0.8
     event_us: float = 13.0  # one event to one socket
     socket_kb: float = 44.0
     trade_kb: float = 1.5  # rows, legs, keys and indexes, for ever
